@@ -1,0 +1,22 @@
+"""Handlers for `logging` with which many processes write safely to one rotating log file.
+
+    from concurrent_log_handler import ConcurrentRotatingFileHandler
+
+The handler is published in `logging.handlers` as well, for `fileConfig`.
+"""
+
+import logging.handlers
+import os
+
+if os.name == "nt":
+    raise ImportError(
+        "concurrent_log_handler 1.0 does not run on Windows yet; "
+        "install concurrent-log-handler<1.0 there"
+    )
+
+from concurrent_log_handler.handlers import ConcurrentRotatingFileHandler
+
+__version__ = "1.0.0.dev0"
+__all__ = ["ConcurrentRotatingFileHandler", "__version__"]
+
+logging.handlers.ConcurrentRotatingFileHandler = ConcurrentRotatingFileHandler  # type: ignore[attr-defined]

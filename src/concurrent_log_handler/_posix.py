@@ -1,0 +1,173 @@
+"""The system calls of Linux, macOS and the BSDs."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import socket
+import stat
+from typing import List, Optional
+
+from concurrent_log_handler.system import System
+
+# What link() answers where there are no hard links: EPERM on vfat and exfat (Linux, link(2)),
+# EOPNOTSUPP and ENOSYS on several FUSE file systems, EACCES on Android and some SMB servers.
+NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
+
+OWN_DESCRIPTOR = re.compile(r"/(?:dev|proc/self|proc/thread-self)/fd/(\d+)")
+STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+LONGEST_CHAIN_OF_LINKS = 40
+
+
+class Posix(System):
+    """System calls by POSIX, with `flock` for the locks (see `lock`)."""
+
+    APPENDS_ARE_ATOMIC = True
+
+    def open_log(self, path: str) -> int:
+        # O_NONBLOCK: a FIFO that was put in the place of the log must not stop the program.
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+
+    def open_device(self, path: str) -> int:
+        number = self.descriptor_of(path)
+        if number is not None:
+            return os.dup(number)
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            return connected(path)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY)
+
+    def open_shared(self, path: str, writable: bool) -> int:
+        access = os.O_RDWR if writable else os.O_RDONLY
+        return os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+
+    def create(self, path: str, mode: int) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, mode)
+
+    def close(self, fd: int, identity: Optional[os.stat_result] = None) -> None:
+        with contextlib.suppress(OSError):  # EBADF: it has been closed by its number already
+            if identity is None or os.path.samestat(os.fstat(fd), identity):
+                os.close(fd)
+
+    def close_finally(self, fd: int) -> None:
+        os.close(fd)
+
+    write = staticmethod(os.write)  # type: ignore[assignment]  # without the cost of another call
+
+    seek = staticmethod(os.lseek)  # type: ignore[assignment]
+
+    def set_length(self, fd: int, length: int) -> None:
+        os.ftruncate(fd, length)
+
+    def read_at(self, fd: int, count: int, offset: int) -> bytes:
+        return os.pread(fd, count, offset)
+
+    def write_at(self, fd: int, data: bytes, offset: int) -> int:
+        return os.pwrite(fd, data, offset)
+
+    def overwrite(self, fd: int, path: str, data: bytes, offset: int) -> None:
+        # By another description of the file: with O_APPEND, Linux appends even by pwrite()
+        # (pwrite(2), BUGS).
+        other = self._open_again(fd, path, os.O_WRONLY)
+        try:
+            os.pwrite(other, data, offset)
+        finally:
+            os.close(other)
+
+    def read_back(self, fd: int, path: str, count: int, offset: int) -> bytes:
+        other = self._open_again(fd, path, os.O_RDONLY)
+        try:
+            return os.pread(other, count, offset)
+        finally:
+            os.close(other)
+
+    @staticmethod
+    def _open_again(fd: int, path: str, access: int) -> int:
+        """Open the file of a descriptor once more, under whatever name /proc finds it by now."""
+        own = "/proc/self/fd/{}".format(fd)
+        other = os.open(own if os.path.exists(own) else path, access | os.O_CLOEXEC | os.O_NOCTTY)
+        if os.path.samestat(os.fstat(other), os.fstat(fd)):
+            return other
+        os.close(other)
+        raise FileNotFoundError(errno.ENOENT, "renamed meanwhile", path)
+
+    status = staticmethod(os.stat)  # type: ignore[assignment]
+
+    def status_of(self, fd: int) -> os.stat_result:
+        return os.fstat(fd)
+
+    def set_owner(self, fd: int, user: int, group: int) -> None:
+        os.fchown(fd, user, group)
+
+    def set_mode(self, fd: int, mode: int) -> None:
+        os.fchmod(fd, mode)
+
+    def rename(self, source: str, target: str) -> None:
+        os.rename(source, target)
+
+    def link(self, source: str, target: str) -> bool:
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno in NO_HARD_LINKS:
+                return False
+            raise
+        return True
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def list_names(self, directory: str) -> List[str]:
+        return os.listdir(directory)
+
+    def make_directories(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
+    # flock(), as 0.9.x: unlike fcntl() locks it holds between two handlers of one process, and
+    # closing some other descriptor of the lock file does not free it.
+    LOCK, UNLOCK = fcntl.LOCK_EX, fcntl.LOCK_UN
+    flock = staticmethod(fcntl.flock)  # type: ignore[assignment]
+
+    def try_lock(self, fd: int) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # EACCES is how cifs says it
+            return False
+        return True
+
+    def descriptor_of(self, path: str) -> Optional[int]:
+        for _ in range(LONGEST_CHAIN_OF_LINKS):
+            if path in STANDARD_STREAMS:
+                return STANDARD_STREAMS[path]
+            own = OWN_DESCRIPTOR.fullmatch(path)
+            if own:
+                return int(own.group(1))
+            try:
+                target = os.readlink(path)
+            except OSError:  # no symbolic link, or nothing there
+                return None
+            path = os.path.normpath(os.path.join(os.path.dirname(path), target))
+        return None
+
+    def file_system_table(self) -> str:
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+                return table.read()
+        except OSError:  # not Linux, or /proc is not mounted
+            return ""
+
+
+def connected(path: str) -> int:
+    """Return a descriptor that is connected to a socket in the file system, such as `/dev/log`."""
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        end = socket.socket(socket.AF_UNIX, kind)
+        try:
+            end.connect(path)
+        except OSError as error:
+            end.close()
+            if error.errno != errno.EPROTOTYPE:
+                raise
+        else:
+            return end.detach()
+    raise OSError(errno.EPROTOTYPE, "not a kind of socket that can be written to", path)

@@ -1,0 +1,177 @@
+"""How a file of ours comes into being: complete before it is visible.
+
+A new live file, lock file or page is made under the random name of a *draft*, gets its owner, its
+permissions and its first bytes there, and only then its real name, by a hard link. A link never
+replaces anything, and of two processes that publish at the same time one is told that it lost. So
+nobody ever opens a file of ours half made, and anyone may publish at any time, with or without
+the lock. The umask of the process, which all its threads share, is never changed.
+
+A draft is locked by its maker while it lives. So one without a lock was left by a process that
+died, and `sweep` removes it. A maker that was swept in the instant between the creation and the
+lock learns it from the link (the draft is gone), and makes another one.
+"""
+
+import contextlib
+import os
+from typing import Callable, List, Optional
+
+from concurrent_log_handler.naming import TOKEN_BYTES, Names
+from concurrent_log_handler.settings import FileAttributes
+from concurrent_log_handler.system import System
+
+TRIES = 20
+
+Report = Callable[[str, BaseException], None]
+Shun = Callable[[os.stat_result], bool]
+
+
+def never(_: os.stat_result) -> bool:
+    """Shun no file."""
+    return False
+
+
+class Draft:
+    """A file in the making, under a name that nobody looks for."""
+
+    def __init__(self, system: System, path: str, fd: int) -> None:
+        self._system = system
+        self.path = path
+        self.fd = fd
+        self.status = system.status_of(fd)
+
+    def discard(self) -> None:
+        """Remove the draft's own name; the file stays if it has been published."""
+        with contextlib.suppress(OSError):  # swept, or the directory is gone or read-only by now
+            self._system.unlink(self.path)
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor, and with it end the lock that says that the maker lives."""
+        self._system.close(self.fd, self.status)
+
+
+class DraftRoom:
+    """Makes, publishes and sweeps the drafts of one log."""
+
+    def __init__(self, system: System, names: Names, attributes: FileAttributes, report: Report) -> None:
+        self._system = system
+        self._names = names
+        self._attributes = attributes
+        self._report = report
+
+    def make(self, directory: str, content: bytes, shun: Shun = never) -> Draft:
+        """Create a draft with its attributes and content; raise `OSError` and leave nothing.
+
+        Args:
+            directory: where to make it.
+            content: its first bytes.
+            shun: tells whether a new file's inode number must not be used.
+
+        """
+        shunned = []  # type: List[Draft]
+        try:
+            while True:  # a number is not given out again as long as its file is there
+                draft = self._make_one(directory, content)
+                if not shun(draft.status):
+                    return draft
+                shunned.append(draft)
+        finally:
+            for draft in shunned:
+                draft.discard()
+
+    def _make_one(self, directory: str, content: bytes) -> Draft:
+        path = self._names.draft(directory, os.urandom(TOKEN_BYTES).hex())
+        fd = self._system.create(path, self._mode_at_creation())
+        draft = Draft(self._system, path, fd)
+        try:
+            self._system.try_lock(fd)
+            self._complete(fd, content)
+        except BaseException:
+            draft.discard()
+            raise
+        return draft
+
+    def publish(self, draft: Draft, target: str, content: bytes) -> bool:
+        """Give a draft its real name; return False if that name was taken by then.
+
+        Raises `FileNotFoundError` if the draft is gone.
+        """
+        try:
+            if self._system.link(draft.path, target):
+                return True
+            fd = self._system.create(target, self._mode_at_creation())
+        except FileExistsError:
+            return False
+        try:
+            self._complete(fd, content)
+        finally:
+            self._system.close(fd)
+        return True
+
+    def bring_about(self, target: str, content: bytes, shun: Shun = never) -> bool:
+        """See to it that something stands at `target`; return whether it is this call's work."""
+        if os.path.islink(target):  # dangling, or link() would have nothing to do here
+            target = os.path.realpath(target)
+        for tries_left in reversed(range(TRIES)):
+            draft = self.make(os.path.dirname(target), content, shun)
+            try:
+                return self.publish(draft, target, content)
+            except FileNotFoundError:
+                if not tries_left:
+                    raise
+            finally:
+                draft.discard()
+        return False
+
+    def sweep(self, directory: str) -> None:
+        """Remove the drafts that dead processes left in a directory."""
+        try:
+            names = self._system.list_names(directory)
+        except OSError:
+            return
+        for name in names:
+            if self._names.is_draft(name):
+                with contextlib.suppress(OSError):  # somebody else's, or swept by a peer just now
+                    self._sweep_one(os.path.join(directory, name))
+
+    def _sweep_one(self, path: str) -> None:
+        fd = self._system.open_shared(path, writable=True)
+        try:
+            if self._system.try_lock(fd):
+                self._system.unlink(path)
+        finally:
+            self._system.close(fd)
+
+    def _mode_at_creation(self) -> int:
+        """Return the mode to create with: closed to others where it is going to be set."""
+        return 0o666 if self._attributes.mode is None else 0o600
+
+    def _complete(self, fd: int, content: bytes) -> None:
+        self._apply_attributes(fd)
+        while content:
+            content = content[self._system.write(fd, content) :]
+
+    def _apply_attributes(self, fd: int) -> None:
+        """Set owner and permissions, in this order: a change of owner clears some permissions."""
+        user, group, mode = self._attributes.user, self._attributes.group, self._attributes.mode
+        if user is not None and group is not None:
+            try:
+                self._system.set_owner(fd, user, group)
+            except OSError as error:  # only root may; a log with another owner is better than none
+                self._report("cannot give the log to its owner", error)
+        if mode is not None:
+            self._set_mode(fd, mode)
+
+    def _set_mode(self, fd: int, mode: int) -> None:
+        try:
+            self._system.set_mode(fd, mode)
+        except OSError as error:  # e.g. vfat
+            self._report("cannot set the permissions of the log", error)
+
+
+def existing(system: System, path: str) -> Optional[os.stat_result]:
+    """Return the status of what stands at a path, or None if nothing does."""
+    try:
+        return system.status(path)
+    except FileNotFoundError:
+        return None

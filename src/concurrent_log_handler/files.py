@@ -1,0 +1,430 @@
+"""The files of one log as this process holds them: the lock, the page, the live file.
+
+This room opens them, finds out when they have changed behind our back, and rotates. How a record
+gets into the live file is `logfile.py`'s.
+"""
+
+import errno
+import os
+import time
+from typing import Optional
+
+from concurrent_log_handler.drafts import TRIES, DraftRoom, existing
+from concurrent_log_handler.filesystem import Promises, kind_of, promises_of, real_directory
+from concurrent_log_handler.lock import FileLock
+from concurrent_log_handler.naming import Names
+from concurrent_log_handler.rotation import Hooks, Rotation
+from concurrent_log_handler.settings import Settings
+from concurrent_log_handler.state import EXCLUSIVE, FOREVER, GRACE, NEW_PAGE, PENDING, OtherVersion, Page, PageError
+from concurrent_log_handler.system import System, is_regular
+
+BACK_OFF = 1.0
+UNSTABLE = -1
+NEVER = float("-inf")
+ALWAYS = float("inf")
+
+
+class View:
+    """An open live file, and the epoch at which it was the live one.
+
+    A view is not changed but replaced, and closes its file when the last user has let go of it. So
+    a record that is logged in the middle of another one's append (by a signal handler, say) may
+    replace it without taking the descriptor away from the append that it interrupted.
+    """
+
+    __slots__ = (
+        "_system", "fd", "status", "device", "inode", "page", "page_fd", "page_length", "epoch", "size", "full_at", "until",
+    )
+
+    def __init__(
+        self, system: System, fd: int, status: os.stat_result, page: Optional[Page], epoch: int
+    ) -> None:
+        self._system = system
+        self.fd = fd
+        self.status = status
+        self.device = status.st_dev
+        self.inode = status.st_ino
+        self.page = page
+        self.page_fd = -1 if page is None else page.fd
+        self.epoch = epoch
+        self.page_length = UNSTABLE if page is None or epoch == UNSTABLE else page.length_at(epoch)
+        self.size = status.st_size
+        self.full_at = self.until = NEVER  # no lease yet
+
+    def finish(self) -> None:
+        """Close the file now; raise `OSError` for what NFS has to say of the writes only here."""
+        fd, self.fd = self.fd, -1
+        self._system.close_finally(fd)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            self._system.close(self.fd, self.status)
+
+
+class NotRegular(Exception):
+    """What stands at the path of the log is a device, a pipe or a socket."""
+
+
+class Files:
+    """The lock, the page and the live file of one log."""
+
+    def __init__(self, system: System, names: Names, settings: Settings, hooks: Hooks) -> None:
+        self.system = system
+        self.names = names
+        self.settings = settings
+        self.hooks = hooks
+        self.drafts = DraftRoom(system, names, settings.attributes, hooks.report)
+        self.lock = FileLock(system, names.lock, self._create_lock)
+        self.page = None  # type: Optional[Page]
+        self.rotations = 0
+        self._rotation = None  # type: Optional[Rotation]
+        self._promises = None  # type: Optional[Promises]
+        self._blocked_until = NEVER
+
+    def close(self) -> None:
+        """Let go of the lock file and the page, and of what a rotation has in hand after a fork."""
+        self.page = self._promises = None
+        self.lock.close()
+        rotation, self._rotation = self._rotation, None
+        if rotation is not None:
+            rotation.abandon()
+
+    def must_be_exclusive(self) -> bool:
+        """Tell whether this process may not append without the lock."""
+        settings = self.settings
+        if self.hooks.must_lock() or settings.locking == "exclusive" or not settings.keep_file_open:
+            return True
+        if settings.locking == "atomic":
+            return False
+        return not (self.system.APPENDS_ARE_ATOMIC and self._file_system().atomic_appends)
+
+    def must_open_each_time(self) -> bool:
+        """Tell whether the log must be opened anew for each record."""
+        return not self.settings.keep_file_open or self._file_system().stale_end_of_file
+
+    def keeps_lock_open(self) -> bool:
+        """Close the lock file if the settings ask for that; tell whether it is still open."""
+        if not self.settings.keep_file_open:
+            self.lock.close()
+        return self.settings.keep_file_open
+
+    def is_device(self) -> bool:
+        """Tell whether the log is something that is only written to: a device, a pipe, a socket."""
+        if self.system.descriptor_of(self.names.log) is not None:
+            return True
+        status = existing(self.system, self.names.log)
+        return status is not None and not is_regular(status)
+
+    def is_live(self, view: View) -> bool:
+        """Tell whether a view's descriptor still leads to its file, and the path to the same."""
+        try:
+            here = self.system.status(self.names.log)
+            return os.path.samestat(here, view.status) and os.path.samestat(
+                self.system.status_of(view.fd), view.status
+            )
+        except OSError:
+            return False
+
+    def can_lock(self) -> bool:
+        """Tell whether there is a lock file, made if need be; if there cannot be one, report it."""
+        try:
+            self.lock.open()
+        except FileNotFoundError:  # no such directory; the log itself will have more to say of it
+            return False
+        except OSError as error:
+            self.hooks.report("cannot use the lock file, so the log is not rotated", error)
+            return False
+        self.hooks.settled("cannot use the lock file, so the log is not rotated")
+        return True
+
+    def refresh_page(self, make: bool) -> Optional[Page]:
+        """Return the page that stands at its path now, or None.
+
+        Args:
+            make: whether to make it if it is missing, and mend it if it is of no use.
+
+        """
+        page = self.page
+        try:
+            if page is None or not os.path.samestat(self.system.status(self.names.state), page.status):
+                page = self._open_page(make)
+            page.head()
+            self.hooks.settled("cannot use the page")
+        except FileNotFoundError:  # there is no such directory; the log will have more to say of it
+            page = None
+        except PageError as error:
+            page = self._mend_page(error) if make else None
+        except OSError as error:
+            self.hooks.report("cannot use the page", error)
+            page = None
+        self.page = page
+        return page
+
+    def open_live(self, epoch: int) -> View:
+        """Open the live file, which is published first if nothing stands there.
+
+        Raises `NotRegular` if it is something else than a file.
+        """
+        for tries_left in reversed(range(TRIES)):
+            try:
+                fd = self.system.open_log(self.names.log)
+                break
+            except FileNotFoundError:
+                if not tries_left:
+                    raise
+                self._publish_live()
+        status = self.system.status_of(fd)
+        view = View(self.system, fd, status, self.page, epoch)
+        if not is_regular(status):
+            raise NotRegular
+        if not status.st_size:
+            self._write_head(view)
+        return view
+
+    def try_lock(self, wait: float = 0.0) -> bool:
+        """Try to take the lock for `wait` seconds; a lock that cannot be had at all is reported."""
+        try:
+            return self.lock.acquire(wait)
+        except OSError as error:
+            self._blocked_until = time.monotonic() + BACK_OFF
+            self.hooks.report("cannot use the lock file, so the log is not rotated", error)
+            return False
+
+    def recover(self) -> None:
+        """Finish what a dead rotator left; the lock is held."""
+        page = self.page
+        if page is not None and page.writable and page.look() % 2:
+            self.trace("finishing the rotation of a process that died")
+            self._new_rotation(0).recover()
+            self._rotation = None
+
+    def may_rotate(self) -> bool:
+        """Tell whether the last failed rotation is long enough ago to try again."""
+        return time.monotonic() >= self._blocked_until
+
+    def rotate_if_due(self) -> bool:
+        """Rotate by size unless a peer is at it; return whether there may be another live file."""
+        if not self.may_rotate() or not self.try_lock():
+            return False
+        try:
+            self.recover()
+            status = existing(self.system, self.names.log)
+            if status is not None and status.st_size >= self.settings.max_bytes > 0:
+                rotated = self.rotate(self.settings.backup_count)
+                self.rotations += rotated
+                return rotated
+            return True
+        finally:
+            self.lock.release()
+
+    def rotate(self, keep: int) -> bool:
+        """Rotate whatever the size, the lock held; a failure is reported, and False returned."""
+        page = self.page
+        try:
+            if page is None or not page.writable:
+                raise PermissionError("the page cannot be written")
+            self.recover()
+            status = existing(self.system, self.names.log)
+            if status is not None and not is_regular(status):
+                raise OSError("it is not a regular file")
+            if self.hooks.mover() is not None:
+                self.announce_exclusive()
+            if status is not None:
+                self.trace("rotating at {:,} bytes".format(status.st_size))
+                self._new_rotation(keep).run()
+        except OSError as error:
+            self._blocked_until = time.monotonic() + BACK_OFF
+            self.hooks.report("cannot rotate", error)
+            return False
+        finally:
+            self._rotation = None
+        self.hooks.settled("cannot rotate")
+        return status is not None
+
+    def announce_exclusive(self) -> None:
+        """Turn the log exclusive for all its writers; the lock is held."""
+        page = self.page
+        if page is None or page.head().mode == EXCLUSIVE:
+            return
+        if not page.writable:
+            self.hooks.report("cannot turn the log exclusive", PermissionError("the page cannot be written"))
+            return
+        self.recover()
+        page.open_epoch()
+        page.set_mode(EXCLUSIVE)
+        page.close_epoch()
+        page.wait_for_leases()
+
+    def start_anew(self, wait: float) -> None:
+        """Discard what the log holds, as `mode="w"` asks; its writers go on with a new file."""
+        status = existing(self.system, self.names.log)
+        if status is None or not status.st_size or not is_regular(status):
+            return
+        if not self.try_lock(wait):
+            self.hooks.report("cannot start the log anew", TimeoutError("a peer holds the lock"))
+            return
+        try:
+            self.rotate(keep=0)
+        finally:
+            self.lock.release()
+
+    def complete(self, view: View, data: bytes, written: int) -> bool:
+        """Bring a write that was short to an end; return whether the record is whole.
+
+        The rest is written, which mostly fails, and so tells why the write was short. What cannot
+        be completed, or has been parted by another record, is taken back.
+
+        Raises `OSError` if the record cannot be written.
+        """
+        start = self.system.position(view.fd) - written
+        rest, more, cause = data[written:], 0, None  # type: bytes, int, Optional[OSError]
+        try:
+            more = self.system.write(view.fd, rest)
+        except OSError as error:
+            cause = error
+        end = self.system.position(view.fd)
+        parted = end != start + written + more
+        if cause is None and more < len(rest):
+            cause = OSError(errno.EIO, "only {} of {} bytes were written".format(written + more, len(data)))
+        if cause is None and not parted:
+            return True
+        if parted:
+            self._take_back(view, end - more, end)
+            self._take_back(view, start, start + written)
+        else:
+            self._take_back(view, start, end)
+        if cause is not None:
+            raise cause
+        return False
+
+    def _take_back(self, view: View, start: int, end: int) -> None:
+        """Undo a fragment: cut it off, or, when others have appended behind it, blank it out."""
+        if start == end:
+            return
+        try:
+            if not self._cut_off(view, start, end):
+                self.system.overwrite(view.fd, self.names.log, self.hooks.filler(end - start), start)
+        except OSError as error:
+            self.hooks.report("cannot take back a fragment of a record", error)
+
+    def _cut_off(self, view: View, start: int, end: int) -> bool:
+        """Cut the end of a file off, unless others have appended behind it.
+
+        They take no lock. So the cut is a sealing: the epoch moves, the ring says that the file is
+        kept up to `start`, the leases run out, and then comes the last look at its length. Who
+        appends between that and the cut sees another epoch, and in the ring that its record is
+        gone. The entry holds only for those who opened the file before.
+        """
+        locked = self.lock.held
+        if not locked and not self.try_lock(self.settings.patience):
+            return False
+        try:
+            page = self.page
+            if page is None or not page.writable:
+                if locked and self.system.length(view.fd) == end:
+                    self.system.set_length(view.fd, start)
+                    return True
+                return False
+            entry = page.entry(view.status)
+            if page.look() % 2 or (entry is not None and entry.until == FOREVER):
+                return False
+            if self.system.length(view.fd) != end:
+                return False
+            epoch = page.open_epoch()
+            try:
+                page.seal(view.status, PENDING, until=epoch + 1)
+                time.sleep(GRACE)
+                if self.system.length(view.fd) != end:
+                    page.clear(view.status)
+                    return False
+                self.system.set_length(view.fd, start)
+                page.seal(view.status, start, until=epoch + 1)
+                return True
+            finally:
+                page.close_epoch()
+        finally:
+            if not locked:
+                self.lock.release()
+
+    def sweep(self) -> None:
+        """Remove the drafts of dead processes beside the log and its helpers."""
+        for directory in {self.names.directory, self.names.helper_directory}:
+            self.drafts.sweep(directory)
+
+    def _new_rotation(self, keep: int) -> Rotation:
+        self._rotation = Rotation(self.system, self.names, self.drafts, self.hooks, self.page, keep)
+        return self._rotation
+
+    def _file_system(self) -> Promises:
+        if self._promises is None:
+            table = self.system.file_system_table()
+            self._promises = promises_of(kind_of(table, real_directory(self.names.log)))
+        return self._promises
+
+    def _open_page(self, make: bool) -> Page:
+        try:
+            return Page.open(self.system, self.names.state)
+        except FileNotFoundError:
+            if not make:
+                raise
+            self.drafts.bring_about(self.names.state, NEW_PAGE)
+            return Page.open(self.system, self.names.state)
+
+    def _mend_page(self, error: PageError) -> Optional[Page]:
+        """Replace a page that is of no use; one of another version is left to those who know it."""
+        if isinstance(error, OtherVersion) or not self.try_lock(self.settings.patience):
+            self.hooks.report("cannot use the page", error)
+            return None
+        try:
+            return self._replace_page()
+        except OSError as failure:
+            self.hooks.report("cannot use the page", failure)
+            return None
+        finally:
+            self.lock.release()
+
+    def _replace_page(self) -> Page:
+        try:  # a peer may have done it while this process waited for the lock
+            return Page.open(self.system, self.names.state)
+        except (PageError, FileNotFoundError):
+            draft = self.drafts.make(self.names.helper_directory, NEW_PAGE)
+            try:
+                self.system.rename(draft.path, self.names.state)
+            except OSError:
+                draft.discard()
+                raise
+            draft.close()
+            return Page.open(self.system, self.names.state)
+
+    def _publish_live(self) -> None:
+        page = self.page
+        made = self.drafts.bring_about(
+            self.names.log,
+            self.hooks.head(),
+            shun=lambda status: page is not None and page.entry(status) is not None,
+        )
+        if made:
+            self.trace("made the live file")
+
+    def _write_head(self, view: View) -> None:
+        """Give an empty file, made by somebody else, its head, before a record is in it."""
+        head = self.hooks.head()
+        if not head:
+            return
+        locked_before = self.lock.held
+        if not locked_before and not self.try_lock(self.settings.patience):
+            return
+        try:
+            if not self.system.length(view.fd):
+                self.system.write(view.fd, head)
+        finally:
+            if not locked_before:
+                self.lock.release()
+
+    def _create_lock(self) -> None:
+        self.drafts.bring_about(self.names.lock, b"")
+
+    def trace(self, message: str) -> None:
+        """Tell what is being done, if the handler was asked to."""
+        if self.hooks.trace is not None:
+            self.hooks.trace(message)

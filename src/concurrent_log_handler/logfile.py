@@ -1,0 +1,424 @@
+"""One process's view of one log: how a record gets to the disk.
+
+In the atomic mode no writer takes a lock. It writes, and then has to know whether the names of the files
+have been changed meanwhile (the *epoch* of the page, see `state.py`). If not, which is the usual
+way out, the record is in the live file. If so, the file that it wrote to may have been renamed,
+which is no harm, or deleted or compressed, which is. Whoever does such a thing *seals* the file
+first: it says in the ring of the page how much of it is kept. So `_kept` asks
+
+1. the ring: if the file is there, the record is kept if it ends before that length;
+2. whether the file still has a name: then it is kept;
+3. the ring once more, as the file may have been sealed, and unlinked, between 1 and 2;
+
+and a record that is not kept is written again. The order of the three questions, and that the
+ring is written before the file is consumed, is what makes it right.
+
+A look costs as much as a third of the write. So a look is good for all writes that end within a
+`LEASE` of its beginning (see `state.py` for why that is safe), and the one before a write then
+serves as the one after it. A look before the write is not needed for safety, as what happens
+between the two goes unseen anyway. It keeps a record from landing in a file that was renamed
+long ago: by the lease, for at most a millisecond. Where old files are not kept at all
+(`backupCount=0`) even that would be too long, so there are no leases when the file is nearly full.
+
+With the look goes one at the size. In between, a writer knows the size from what it wrote itself,
+and asks the kernel again when that is a `SHARE`th of what is left. (Of N busy writers each asks
+after 1/64 of the rest: up to 64 of them overshoot the limit by no more than one round of theirs.)
+
+Twice a second `_look_around` looks at the paths: an operator's `mv` or `rm`, a page or lock file
+that was deleted, a change of the mode by a peer.
+
+The exclusive mode takes the lock for each record, and looks at the inode under it. It is for
+file systems whose appends are not atomic among the writers, and where the user's own code takes
+part in the rotation. A log that can neither be locked nor rotated (read-only directory) is
+appended to, without more. Devices, pipes and sockets are written to, and nothing else.
+"""
+
+import errno
+import os
+import threading
+import time
+import weakref
+from typing import Optional, Union
+
+from concurrent_log_handler.drafts import existing
+from concurrent_log_handler.exclusive import ExclusiveAppender
+from concurrent_log_handler.files import ALWAYS, NEVER, UNSTABLE, Files, NotRegular, View
+from concurrent_log_handler.naming import Names
+from concurrent_log_handler.plain import BareAppender, DeviceAppender
+from concurrent_log_handler.rotation import Hooks
+from concurrent_log_handler.settings import Settings
+from concurrent_log_handler.state import EXCLUSIVE, FOREVER, LEASE, PENDING, Entry, Page, PageError
+from concurrent_log_handler.system import System, is_regular
+
+SHARE = 64
+WRITTEN_IN_A_LEASE = 128 * 1024  # more than all processes of a large machine write in that time
+SURVEY = 0.5
+BACK_OFF = 1.0
+PAUSE = 0.001
+WAIT_FOR_ASKED_ROTATION = 5.0
+
+# The descriptor was closed by its number, or is of a server that has forgotten the file (NFS).
+LOST_DESCRIPTOR = (errno.EBADF, errno.ESTALE)
+
+# Before 3.7 nothing tells a child that it was forked, so the process ids are compared each time.
+FORKS_UNSEEN = not hasattr(os, "register_at_fork")
+
+Appender = Union[ExclusiveAppender, BareAppender, DeviceAppender]
+
+
+class LogFile:
+    """A log that many processes append to."""
+
+    def __init__(self, system: System, names: Names, settings: Settings, hooks: Hooks) -> None:
+        self._system = system
+        self._hooks = hooks
+        self._files = Files(system, names, settings, hooks)
+        self._write = system.write
+        self._clock = time.monotonic
+        self._guard = threading.RLock()
+        self._pid = os.getpid()
+        self._no_view = View(system, -1, os.stat_result(10 * (0,)), None, UNSTABLE)
+        self._view = self._no_view
+        self._appender = None  # type: Optional[Appender]
+        self._opened = False
+        self._survey_at = NEVER
+        self._wait_again_at = NEVER
+        self._start_anew = settings.mode == "w"
+        _logs.add(self)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; sizes and counts may be replaced at any time."""
+        return self._files.settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        with self._guard:
+            self._files.settings = settings
+            self._view.until = NEVER
+            if self._appender is not None:
+                self._appender.look_again()
+
+    @property
+    def rotations(self) -> int:
+        """How often this object has rotated the log."""
+        return self._files.rotations
+
+    def append(self, data: bytes, occasion: object = None) -> None:
+        """Append one record, whole and once.
+
+        Args:
+            data: the bytes of the record with its terminator.
+            occasion: what `Hooks.is_due` wants to see beside the size, in the exclusive mode.
+
+        Raises `OSError` if it could not be written; then nothing of it is in the file.
+
+        """
+        try:
+            appender = self._appender
+            if appender is not None and self._clock() < self._survey_at and not FORKS_UNSEEN:
+                with self._guard:
+                    appender.append(data, occasion)
+                return
+            view = self._view
+            if view.size >= view.full_at or self._clock() >= view.until:
+                attended = self._attend(data, occasion)
+                if attended is None:
+                    return
+                view = attended
+            written = self._write(view.fd, data)
+        except OSError as error:
+            if error.errno not in LOST_DESCRIPTOR:
+                raise
+            self.forget()
+            self._append_again(data, occasion)
+            return
+        if self._clock() < view.until and written == len(data):
+            view.size += written
+        elif not self._settle(view, data, written):
+            self._append_again(data, occasion)
+
+    def is_full(self) -> bool:
+        """Tell whether the live file has reached the size at which it is to be rotated."""
+        status = existing(self._system, self._files.names.log)
+        limit = self.settings.max_bytes
+        return status is not None and is_regular(status) and status.st_size >= limit > 0
+
+    def rotate(self) -> None:
+        """Rotate now, whatever the size; a failure is reported."""
+        with self._guard:
+            if not self._opened:
+                self._look_around()
+            if isinstance(self._appender, (BareAppender, DeviceAppender)):
+                return
+            held = self._files.lock.held  # by the append during which the user's rule asks for it
+            if not held and not self._files.try_lock(WAIT_FOR_ASKED_ROTATION):
+                self._hooks.report("cannot rotate", TimeoutError("a peer holds the lock"))
+                return
+            try:
+                self._files.rotations += self._files.rotate(self.settings.backup_count)
+            finally:
+                self._end_leases()
+                if not held:
+                    self._files.lock.release()
+
+    def close(self) -> None:
+        """Close all files; a later record opens them again."""
+        with self._guard:
+            self.forget()
+
+    def forget(self) -> None:
+        """Let go of all descriptors, and unlock nothing: after a fork the lock is the parent's."""
+        if os.getpid() != self._pid:
+            self._guard = threading.RLock()  # the parent's may be held by a thread that is not here
+            self._pid = os.getpid()
+        self._view = self._no_view
+        appender, self._appender = self._appender, None
+        if appender is not None:
+            appender.close()
+        self._opened = False
+        self._files.close()
+
+    def _append_again(self, data: bytes, occasion: object) -> None:
+        """Append a record until it is kept; each time around, a rotation has come between."""
+        while True:
+            view = self._attend(data, occasion)
+            if view is None or self._settle(view, data, self._write(view.fd, data)):
+                return
+
+    def _attend(self, data: bytes, occasion: object) -> Optional[View]:
+        """See to what is not to be done for each record; return the view to append to.
+
+        In the other modes the record is appended right here, and None returned.
+        """
+        if FORKS_UNSEEN and os.getpid() != self._pid:
+            self.forget()
+        with self._guard:
+            if not self._opened or self._clock() >= self._survey_at:
+                self._look_around()
+            if self._appender is None:
+                view = self._leased_view()
+                if view is not None:
+                    return view
+            if self._appender is not None:
+                self._appender.append(data, occasion)
+                return None
+        return self._attend(data, occasion)
+
+    def _leased_view(self) -> Optional[View]:
+        """Return a view of the live file, rotated if due; None if the way to append has changed."""
+        may_rotate = True
+        while True:
+            asked_at = self._clock()
+            view = self._current_view()
+            if view is None:
+                return None
+            if self._measure(view) and may_rotate and self._files.rotate_if_due():
+                may_rotate = False  # once per record, or a header of maxBytes would never end it
+                self._end_leases()
+                continue
+            view.until = asked_at + LEASE if self._may_lease(view) else NEVER
+            return view
+
+    def _look_around(self) -> None:
+        """Look what others did to the files."""
+        if os.getpid() != self._pid:  # forked by code that does not run the hooks
+            self.forget()
+        self._survey_at = time.monotonic() + SURVEY
+        self._choose_appender()
+        if self._view is not self._no_view and not self._files.is_live(self._view):
+            self._view = self._no_view
+        if not self._opened:
+            self._opened = True
+            self._files.sweep()
+            if self._start_anew and not isinstance(self._appender, DeviceAppender):
+                self._start_anew = False
+                self._files.start_anew(WAIT_FOR_ASKED_ROTATION)
+
+    def _choose_appender(self) -> None:
+        """Choose how to append; None is the atomic way, which this room goes itself."""
+        files = self._files
+        appender = None  # type: Optional[Appender]
+        if files.is_device():
+            appender = DeviceAppender(files)
+        else:
+            lockable = files.can_lock()
+            page = files.refresh_page(make=lockable)
+            if page is None or page.head().mode == EXCLUSIVE or files.must_be_exclusive():
+                appender = ExclusiveAppender(files) if lockable else BareAppender(files)
+        if type(appender) is not type(self._appender):
+            if self._appender is not None:
+                self._appender.close()
+            self._view = self._no_view
+            self._appender = appender
+            files.trace("appending by {}".format(type(appender or self).__name__))
+        elif self._appender is not None:
+            self._appender.look_again()
+
+    def _current_view(self) -> Optional[View]:
+        """Return a view of the live file, or None if it is to be appended to in another way."""
+        page, view = self._files.page, self._view
+        if page is not None and view.page is page and page.look() == view.epoch:
+            return view
+        patience = self.settings.patience if time.monotonic() >= self._wait_again_at else 0.0
+        try:
+            self._view = self._reopen(time.monotonic() + patience)
+        except (NotRegular, PageError):
+            self._survey_at = NEVER
+            self._look_around()
+            return None
+        return self._view
+
+    def _reopen(self, deadline: float) -> View:
+        """Open the live file of a stable epoch; if there is none for too long, go on without.
+
+        Raises `PageError` if the page is of no use or asks for the exclusive mode, `NotRegular` if
+        the log has become a device.
+        """
+        page = self._files.page
+        while page is not None:
+            epoch = page.look()
+            if epoch % 2 == 0:
+                if page.head().mode == EXCLUSIVE:
+                    break
+                view = self._files.open_live(epoch)
+                if page.look() == epoch:
+                    self._wait_again_at = NEVER
+                    return view
+            elif self._recover():
+                continue
+            if time.monotonic() >= deadline or self._files.lock.held:
+                return self._view_without_epoch(page)
+            time.sleep(PAUSE)
+        raise PageError("there is no page for the atomic mode")
+
+    def _recover(self) -> bool:
+        """Finish what a dead rotator left; return False if it lives, as far as one can tell."""
+        page = self._files.page
+        if page is None or not page.writable or not self._files.try_lock():
+            return False
+        try:
+            self._files.recover()
+        finally:
+            self._files.lock.release()
+        return True
+
+    def _view_without_epoch(self, page: Page) -> View:
+        """Return what to append to while a rotator is frozen; each record is settled one by one.
+
+        The file at hand will do as long as it is neither sealed nor without a name. Patience is
+        spent once in a while, not for every record.
+        """
+        self._hooks.report("a rotation takes long", TimeoutError("going on without waiting for it"))
+        self._wait_again_at = time.monotonic() + BACK_OFF
+        view = self._view
+        if view.page is page and self._entry(page, view) is None:
+            if self._system.status_of(view.fd).st_nlink:
+                return view
+        return self._files.open_live(UNSTABLE)
+
+    def _measure(self, view: View) -> bool:
+        """Learn the length of the file, and how much may be written before the next look at it.
+
+        Returns whether it is full. Not so for a view without a stable epoch: names are being
+        changed, and its file may have been renamed because it was full.
+        """
+        limit = self.settings.max_bytes
+        view.size = self._system.length(view.fd)
+        if limit <= 0:
+            view.full_at = ALWAYS
+            return False
+        view.full_at = view.size + max(limit - view.size, 0) // SHARE
+        return view.size >= limit and view.epoch != UNSTABLE
+
+    def _may_lease(self, view: View) -> bool:
+        """Tell whether a record may land, for a millisecond, in a file that was just rotated."""
+        settings = self.settings
+        discards = settings.max_bytes > 0 and not settings.backup_count
+        if discards and view.size > settings.max_bytes - WRITTEN_IN_A_LEASE:
+            return False
+        return view.epoch != UNSTABLE
+
+    def _end_leases(self) -> None:
+        """Let all handlers of this process on this log look before their next record.
+
+        So what one of them logs after another has rotated never goes to the old file.
+        """
+        for log in list(_logs):
+            if log._files.names.log == self._files.names.log:
+                log._view.until = NEVER
+
+    def _settle(self, view: View, data: bytes, written: int) -> bool:
+        """After a write that was short, or outlived its lease: tell whether the record is kept."""
+        if written == len(data) and view.page is not None and view.page.look() == view.epoch:
+            view.size += written
+            return True
+        forked = os.getpid() != self._pid  # by code that runs no hooks: the position is shared
+        if forked:
+            self.forget()
+        with self._guard:
+            view.until = NEVER
+            if written < len(data) and not self._files.complete(view, data, written):
+                return False
+            end = self._system.status_of(view.fd).st_size if forked else self._system.position(view.fd)
+            return self._kept(view, end, data)
+
+    def _kept(self, view: View, end: int, data: bytes) -> bool:
+        """Tell whether a record that ends at `end` of a view's file is kept; see above."""
+        deadline = self._clock() + self.settings.patience
+        while True:
+            entry = self._sealed(view)
+            if entry is None:
+                if self._system.status_of(view.fd).st_nlink:
+                    return True
+                entry = self._sealed(view)
+                if entry is None:
+                    return False
+            if entry.length != PENDING:
+                return end <= entry.length or self._survived_cut(view, entry, end, data)
+            if self._clock() >= deadline:
+                return False
+            time.sleep(PAUSE)
+
+    def _survived_cut(self, view: View, entry: Entry, end: int, data: bytes) -> bool:
+        """Tell whether a record came after the cut that took a fragment back, not before it.
+
+        The file lives on then, and what is at its place in the file can be read.
+        """
+        if entry.until == FOREVER:
+            return False
+        path = self._files.names.log
+        try:
+            return self._system.read_back(view.fd, path, len(data), end - len(data)) == data
+        except OSError:  # no right to read one's own log: better twice than not at all
+            return False
+
+    def _sealed(self, view: View) -> Optional[Entry]:
+        """Return what the pages say of a view's file: its own, and one that came in its place."""
+        for page in (view.page, self._files.page):
+            if page is not None:
+                entry = self._entry(page, view)
+                if entry is not None:
+                    return entry
+        return None
+
+    @staticmethod
+    def _entry(page: Page, view: View) -> Optional[Entry]:
+        try:
+            entry = page.entry(view.status)
+        except OSError:  # the page was closed by its number; the link count is left
+            return None
+        return entry if entry is not None and view.epoch < entry.until else None
+
+
+_logs = weakref.WeakSet()  # type: weakref.WeakSet[LogFile]
+
+
+def _forget_all() -> None:
+    """In a forked child: the descriptors are the parent's, their positions and locks as well."""
+    for log in list(_logs):
+        log.forget()
+
+
+if not FORKS_UNSEEN:
+    os.register_at_fork(after_in_child=_forget_all)

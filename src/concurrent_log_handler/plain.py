@@ -1,0 +1,59 @@
+"""Appending without the protocol, where there is nothing to rotate or no right to.
+
+Devices, pipes and sockets are written to: no lock file is made beside them, and they are never
+renamed or mapped. A regular file in a directory where neither lock nor page can be had is
+appended to; somebody with more rights may rotate it, so its path is looked at for each record.
+"""
+
+from typing import Optional
+
+from concurrent_log_handler.files import UNSTABLE, Files, View
+
+
+class DeviceAppender:
+    """Writes to something that is not a regular file."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._fd = -1
+
+    def append(self, data: bytes, occasion: object) -> None:
+        """Write one record, in several pieces if the device takes no more at once."""
+        system = self._files.system
+        if self._fd < 0:
+            self._fd = system.open_device(self._files.names.log)
+        while data:
+            data = data[system.write(self._fd, data) :]
+
+    def look_again(self) -> None:
+        """Do nothing: what is open stays open, as a pipe's reader may be counting on it."""
+
+    def close(self) -> None:
+        """Close the device."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._files.system.close(fd)
+
+
+class BareAppender:
+    """Appends to a log that can neither be locked nor rotated from here."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._view = None  # type: Optional[View]
+
+    def append(self, data: bytes, occasion: object) -> None:
+        """Append one record to what stands at the path."""
+        files = self._files
+        if self._view is None or not files.is_live(self._view):
+            self._view = files.open_live(UNSTABLE)
+        written = files.system.write(self._view.fd, data)
+        if written < len(data):
+            files.complete(self._view, data, written)
+
+    def look_again(self) -> None:
+        """Do nothing: each record looks."""
+
+    def close(self) -> None:
+        """Close the log."""
+        self._view = None

@@ -1,0 +1,262 @@
+"""Rotation: the steps that change the names of a log's files, and their recovery.
+
+    before   app.log        app.log.1      app.log.2      (backupCount=3)
+    expire   nothing to do here; with .3 there, it would go
+    shift    app.log        .              app.log.2      app.log.3
+    prepare  app.log        .              …              …          .__app.0f….tmp
+    open_epoch                                            writers see it from here on
+    set_aside .             app.log.1      …              …          .__app.0f….tmp
+    publish  app.log        app.log.1      app.log.2      app.log.3
+    close_epoch                                           writers go on with the new file
+    sweep    drafts that dead processes left
+
+The steps run under the lock. Each one does nothing where its work has been done, so a rotation
+whose process died is finished by running the table again from `publish` on, when the epoch tells
+that it got that far, and by the next rotation otherwise:
+
+| killed right after | what is there           | who mends it                                        |
+|--------------------|-------------------------|-----------------------------------------------------|
+| expire, shift      | a gap in the numbers    | the next rotation fills it                          |
+| prepare            | a draft                 | the next sweep                                      |
+| open_epoch         | an odd epoch            | whoever looks next: publishes (nothing to do), ends |
+| set_aside          | no live file, odd epoch | the same; a new process publishes without the lock  |
+| publish            | an odd epoch, a draft   | the same                                            |
+
+Only the time between `open_epoch` and `close_epoch` can be noticed by a writer: a rename and a
+link. The shift of many backups happens before it; it stops at the first gap, so its cost depends
+on the backups that exist, never on `backupCount`.
+
+What is deleted is sealed first, with length 0, so that a writer which still has it open, and wrote
+too late, writes again. The order matters: see `kept` in `logfile.py`.
+"""
+
+import os
+from typing import Callable, List, NamedTuple, Optional, Set
+
+from concurrent_log_handler.drafts import Draft, DraftRoom, existing
+from concurrent_log_handler.naming import Names
+from concurrent_log_handler.state import Page
+from concurrent_log_handler.system import System
+
+Mover = Callable[[str, str], None]
+
+
+class Hooks(NamedTuple):
+    """What the rooms below ask of the handler.
+
+    Args:
+        backup_name: the path of the backup with a number.
+        mover: what renames the live file in the place of the system's rename, None as a rule.
+        must_lock: whether code of the user takes part in rotations, and so needs the lock.
+        is_due: whether to rotate before the record at hand, given it and the length of the file.
+        rotate: rotate now; the lock is held.
+        head: what a new file begins with (byte-order mark, header).
+        filler: a number of bytes that read as an empty line.
+        report: tell of a failure, once per cause, until it is settled.
+        settled: a cause has gone.
+        trace: tell what is being done, None unless asked for.
+        after_step: called with the name of each step of a rotation.
+
+    """
+
+    backup_name: Callable[[int], str]
+    mover: Callable[[], Optional[Mover]]
+    must_lock: Callable[[], bool]
+    is_due: Callable[[object, int], bool]
+    rotate: Callable[[], None]
+    head: Callable[[], bytes]
+    filler: Callable[[int], bytes]
+    report: Callable[[str, BaseException], None]
+    settled: Callable[[str], None]
+    trace: Optional[Callable[[str], None]]
+    after_step: Callable[[str], None]
+
+
+class Rotation:
+    """One run through the table, or the rest of one that another process began."""
+
+    def __init__(
+        self, system: System, names: Names, drafts: DraftRoom, hooks: Hooks, page: Optional[Page],
+        keep: int,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            system: the system calls.
+            names: the paths of the log.
+            drafts: where the next live file is made.
+            hooks: the names of backups, the mover, the head of a new file.
+            page: the page, None where there is none that may be written.
+            keep: how many backups there may be afterwards; 0 discards the live file.
+
+        """
+        self._system = system
+        self._names = names
+        self._drafts = drafts
+        self._hooks = hooks
+        self._page = page
+        self._keep = keep
+        self._draft = None  # type: Optional[Draft]
+        self._content = b""
+        self._aside = None  # type: Optional[str]
+
+    def run(self) -> None:
+        """Rotate; raise `OSError` when it cannot be done, with everything as before."""
+        try:
+            self._walk(STEPS)
+        except BaseException:
+            self._undo()
+            raise
+        finally:
+            self.discard_draft()
+
+    def recover(self) -> None:
+        """Finish what a process that died has begun; do nothing else."""
+        try:
+            self._walk(RECOVERY)
+        finally:
+            self.discard_draft()
+
+    def abandon(self) -> None:
+        """Let go of the descriptors only: after a fork, the run goes on in the parent."""
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.close()
+
+    def discard_draft(self) -> None:
+        """Let go of the next live file, published or not."""
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.discard()
+
+    def _walk(self, steps: "List[Callable[[Rotation], None]]") -> None:
+        for step in steps:
+            step(self)
+            self._hooks.after_step(step.__name__)
+
+    def expire(self) -> None:
+        """Delete the backup that the shift would push over the end."""
+        backups = self._backups()
+        if self._keep and len(backups) >= self._keep:
+            if self._page is not None:
+                self._page.wait_for_leases()
+            self._delete(backups[-1])
+
+    def shift(self) -> None:
+        """Make place for the next backup: the oldest first, so that nothing is replaced."""
+        for number in range(len(self._backups()), 0, -1):
+            source, target = self._hooks.backup_name(number), self._hooks.backup_name(number + 1)
+            if source != target:
+                self._system.rename(source, target)
+
+    def prepare(self) -> None:
+        """Make the next live file ready under the name of a draft."""
+        self._content = self._hooks.head()
+        self._draft = self._drafts.make(self._names.directory, self._content)
+
+    def open_epoch(self) -> None:
+        """Tell the writers that names are being changed; from here on they look twice."""
+        if self._page is not None:
+            self._page.open_epoch()
+
+    def set_aside(self) -> None:
+        """Take the live file away from its name."""
+        log = self._names.log
+        status = existing(self._system, log)
+        if status is None:
+            return
+        if not self._keep:
+            self._delete(log)
+            return
+        target = self._hooks.backup_name(1)
+        self._seal(existing(self._system, target), 0)  # only a namer that knows no numbers has one
+        mover = self._hooks.mover()
+        if mover is None:
+            self._system.rename(log, target)
+            self._aside = target
+            if self._page is not None:
+                self._page.count_rotation()
+        else:
+            # It may copy and delete. Who still has the file open, and writes after this look at
+            # its length, must not believe that the record has been moved along.
+            self._seal(status, self._system.status(log).st_size, until_epoch_closes=True)
+            mover(log, target)
+
+    def publish(self) -> None:
+        """Give the next live file its name, unless one stands there already."""
+        if existing(self._system, self._names.log) is not None:
+            return
+        if self._draft is None:
+            self.prepare()
+        if self._draft is not None:
+            if self._page is not None:
+                self._page.clear(self._draft.status)
+            try:
+                self._drafts.publish(self._draft, self._names.log, self._content)
+            except FileNotFoundError:  # the draft was swept while this process was frozen
+                self._drafts.bring_about(self._names.log, self._content, self._is_in_ring)
+
+    def close_epoch(self) -> None:
+        """Tell the writers that the names are stable again."""
+        if self._page is not None:
+            self._page.close_epoch()
+
+    def sweep(self) -> None:
+        """Remove what dead processes left in the making."""
+        self.discard_draft()
+        self._drafts.sweep(self._names.directory)
+
+    def _undo(self) -> None:
+        """After a failure: give the live file its name back, and the writers a stable epoch.
+
+        Publishing can fail for want of a directory entry or a right, and then nobody else could
+        publish either: the file that was full is better than none.
+        """
+        try:
+            if self._aside is not None and existing(self._system, self._names.log) is None:
+                self._system.rename(self._aside, self._names.log)
+        except OSError as error:
+            self._hooks.report("cannot undo a rotation", error)
+        self.close_epoch()
+
+    def _backups(self) -> List[str]:
+        """Return the backups that stand in an unbroken row, at most `keep`, the youngest first."""
+        paths = []  # type: List[str]
+        seen = set()  # type: Set[str]
+        while len(paths) < self._keep:
+            path = self._hooks.backup_name(len(paths) + 1)
+            if path in seen or not os.path.lexists(path):
+                break
+            paths.append(path)
+            seen.add(path)
+        return paths
+
+    def _delete(self, path: str) -> None:
+        self._seal(existing(self._system, path), 0)
+        self._system.unlink(path)
+
+    def _seal(
+        self, status: Optional[os.stat_result], length: int, until_epoch_closes: bool = False
+    ) -> None:
+        if self._page is None or status is None:
+            return
+        if until_epoch_closes:
+            self._page.seal(status, length, until=(self._page.look() | 1) + 1)
+        else:
+            self._page.seal(status, length)
+
+    def _is_in_ring(self, status: os.stat_result) -> bool:
+        return self._page is not None and self._page.entry(status) is not None
+
+
+STEPS = [
+    Rotation.expire,
+    Rotation.shift,
+    Rotation.prepare,
+    Rotation.open_epoch,
+    Rotation.set_aside,
+    Rotation.publish,
+    Rotation.close_epoch,
+    Rotation.sweep,
+]
+RECOVERY = STEPS[STEPS.index(Rotation.publish) :]

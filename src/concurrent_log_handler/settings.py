@@ -1,0 +1,204 @@
+"""Every option of the handlers, validated once and frozen.
+
+A wrong value raises here, at construction, with the argument, the value and what is allowed.
+The leniencies that 0.9.x documents stay: see `text_form` and `Settings.checked`.
+"""
+
+import codecs
+import io
+import locale
+import os
+import sys
+import warnings
+from typing import Any, NamedTuple, Optional, Sequence, Tuple
+
+LOCKING = ("auto", "atomic", "exclusive")
+UNICODE_ERROR_POLICIES = ("ignore", "replace", "strict")
+NEWLINES = (None, "", "\n", "\r", "\r\n")
+MODES = ("a", "w", "x")
+LARGEST_MODE = 0o7777
+
+
+class FileAttributes(NamedTuple):
+    """What a file of ours gets before it becomes visible under its name; None means the default."""
+
+    user: Optional[int] = None
+    group: Optional[int] = None
+    chmod: Optional[int] = None
+    umask: Optional[int] = None
+
+    @property
+    def mode(self) -> Optional[int]:
+        """The permissions to set, or None to leave those that the umask of the process gives."""
+        if self.chmod is not None:
+            return self.chmod
+        return None if self.umask is None else 0o666 & ~self.umask
+
+
+class Settings(NamedTuple):
+    """What one handler wants of its log; sizes in bytes, times in seconds."""
+
+    mode: str = "a"
+    max_bytes: int = 0
+    backup_count: int = 0
+    attributes: FileAttributes = FileAttributes()
+    helper_directory: Optional[str] = None
+    keep_file_open: bool = True
+    locking: str = "auto"
+    patience: float = 0.05
+
+    def checked(self) -> "Settings":
+        """Return these settings in their normal form; raise `ValueError` for what is not allowed."""
+        _require("mode", self.mode, isinstance(self.mode, str) and _base_mode(self.mode) in MODES,
+                 "'a' (append), 'w' (start anew) or 'x' (must not exist yet)")
+        _require("locking", self.locking, self.locking in LOCKING, "one of " + _listed(LOCKING))
+        _require("patience", self.patience,
+                 _is_number(self.patience) and 0 <= self.patience < float("inf"),
+                 "seconds, 0 or more")
+        return self._replace(
+            mode=_base_mode(self.mode),
+            max_bytes=whole_number("maxBytes", self.max_bytes),
+            backup_count=whole_number("backupCount", self.backup_count),
+            patience=float(self.patience),
+            keep_file_open=bool(self.keep_file_open),
+        )
+
+
+class TextForm(NamedTuple):
+    """How the text of a record becomes the bytes of the file."""
+
+    codec: str
+    errors: str
+    byte_order_mark: bytes
+    line_break: Optional[str]
+
+    def encoded(self, text: str) -> bytes:
+        """Return the bytes of `text`, line breaks translated as `newline` says."""
+        if self.line_break is not None:
+            text = text.replace("\n", self.line_break)
+        return text.encode(self.codec, self.errors)
+
+
+def text_form(
+    encoding: Optional[str], errors: Optional[str], policy: str, newline: Optional[str],
+    stacklevel: int = 2,
+) -> TextForm:
+    """Return the form of text that these arguments ask for.
+
+    `errors`, any error handler that is registered with `codecs`, goes before the policy of 0.9.x,
+    of which an unknown one warns and means "ignore", as there.
+
+    Raises `LookupError` for an unknown encoding or error handler, `ValueError` for a `newline`
+    that `open` would refuse.
+    """
+    _require("newline", newline, newline in NEWLINES, "None, '', '\\n', '\\r' or '\\r\\n'")
+    if policy not in UNICODE_ERROR_POLICIES:
+        message = "unicode_error_policy={!r} is not one of {}; 'ignore' is used".format(
+            policy, _listed(UNICODE_ERROR_POLICIES))
+        warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
+        policy = "ignore"
+    if errors is not None:
+        try:
+            codecs.lookup_error(errors)
+        except (LookupError, TypeError):
+            raise LookupError(
+                "errors={!r}: no error handler of this name is known to codecs".format(errors))
+    codec, mark = _codec_and_mark(encoding)
+    line_break = os.linesep if newline is None else newline
+    translated = None if line_break in ("", "\n") else line_break
+    return TextForm(codec, policy if errors is None else errors, mark, translated)
+
+
+def _codec_and_mark(encoding: Optional[str]) -> Tuple[str, bytes]:
+    """Split an encoding into the codec of every record and the mark that a file begins with.
+
+    The codecs with a byte-order mark write it at every call, as each call is a whole text to them.
+    """
+    if encoding is None or encoding == "locale":
+        encoding = _locale_encoding()
+    try:
+        name = codecs.lookup(encoding).name
+        mark = "".encode(encoding)
+    except (LookupError, TypeError):
+        raise LookupError("encoding={!r} is not known to codecs".format(encoding))
+    if name in ("utf-16", "utf-32"):
+        return name + ("-le" if sys.byteorder == "little" else "-be"), mark
+    if name == "utf-8-sig":
+        return "utf-8", mark
+    return name, b""
+
+
+def _locale_encoding() -> str:
+    """Return what `open` would use: the locale's encoding, or UTF-8 in UTF-8 mode (PEP 540)."""
+    if getattr(sys.flags, "utf8_mode", 0) and hasattr(io, "text_encoding"):
+        return "utf-8"
+    return locale.getpreferredencoding(False)
+
+
+def owner_numbers(owner: Optional[Sequence[Any]]) -> Tuple[Optional[int], Optional[int]]:
+    """Return the numbers of a user and a group given by name or number, as `owner=(user, group)`.
+
+    Raises `ValueError` for anything but a pair, `LookupError` for names that nobody has. Where
+    there are no owners (Windows), the argument is ignored, as in 0.9.x.
+    """
+    if not owner:
+        return None, None
+    _require("owner", owner, not isinstance(owner, (str, bytes)) and len(owner) == 2,
+             "a pair of user and group, by name or number")
+    try:
+        import grp
+        import pwd
+    except ImportError:
+        return None, None
+    if sys.platform == "win32":
+        return None, None
+    user, group = owner
+    try:
+        uid = user if isinstance(user, int) else pwd.getpwnam(user).pw_uid
+    except (KeyError, TypeError):
+        raise LookupError("owner={!r}: there is no user {!r}".format(owner, user))
+    try:
+        gid = group if isinstance(group, int) else grp.getgrnam(group).gr_gid
+    except (KeyError, TypeError):
+        raise LookupError("owner={!r}: there is no group {!r}".format(owner, group))
+    return uid, gid
+
+
+def file_attributes(
+    owner: Optional[Sequence[Any]], chmod: Optional[int], umask: Optional[int]
+) -> FileAttributes:
+    """Return the attributes that these arguments of 0.9.x ask for."""
+    for name, value in (("chmod", chmod), ("umask", umask)):
+        allowed = value is None or (_is_whole(value) and 0 <= value <= LARGEST_MODE)
+        _require(name, value, allowed, "None or permissions such as 0o640")
+    user, group = owner_numbers(owner)
+    return FileAttributes(user, group, chmod, umask)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return a size or a count as an int; raise `ValueError` unless it is whole and not negative."""
+    whole = _is_whole(value) or (isinstance(value, float) and value.is_integer())
+    _require(name, value, whole and value >= 0, "a whole number, 0 or more")
+    return int(value)
+
+
+def _base_mode(mode: str) -> str:
+    """Leave out what `open` allows beside the letter: we always write text, and only write."""
+    return mode.replace("t", "", 1).replace("+", "", 1)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _listed(values: Sequence[str]) -> str:
+    return ", ".join(repr(value) for value in values)
+
+
+def _require(name: str, value: Any, condition: bool, allowed: str) -> None:
+    if not condition:
+        raise ValueError("{}={!r} is not allowed: must be {}".format(name, value, allowed))

@@ -1,0 +1,219 @@
+"""The shared page: what the writers of one host know together.
+
+The page is a small file, `.__app.state`. Its *length* is 4,096 bytes plus the **epoch**: even means
+that the names of the log's files are stable, odd that they are being changed. So a look at the
+epoch is one `lseek` to the end, which reads the length in the kernel and nothing else, and moving
+the epoch is one `ftruncate`, atomic for everybody who looks.
+
+Why the page is not memory-mapped, though a look would take 35 ns then instead of 300: a process
+that touches a mapped page whose file has been truncated dies of SIGBUS, and no Python code can
+catch that. Nobody may kill a whole service by cutting a small file in a log directory; here it
+costs one new page. Besides, a mapping holds a hidden descriptor, which daemonizing code closes by
+its number, and its pages are written later, which copy-on-write file systems can refuse when the
+disk is full. The time is won back by **leases**:
+
+*A write that ends within `LEASE` seconds of the beginning of a look needs no look of its own.* For
+whoever consumes a file (deletes, cuts or compresses it) moves the epoch first, and then waits
+`GRACE`, several leases, before the first byte is consumed. A writer that looked before the move
+has written before the consumption, or finds its lease run out when it reads the clock after the
+write, and looks again: it may be stopped at any instruction for any time, as the clock is read
+last. All that has to hold is that the monotonic clocks of two processes of one host do not
+differ in speed by a factor of GRACE / LEASE.
+
+The bytes of the page, all numbers little-endian:
+
+    0     magic, 8 bytes
+    8     version, u32
+    12    mode, u32: 0 atomic append, 1 exclusive
+    16    rotations so far, u64
+    24    next slot of the ring, u32
+    32    when the epoch was last moved, by the monotonic clock in nanoseconds, u64
+    256   the ring of sealed files: 96 slots of 40 bytes
+
+A slot says of one file: *for writers that opened it before the epoch `until`, only the first
+`length` bytes are kept*. A file that is deleted is sealed with length 0 and `until` for ever. A
+length may be unknown for a moment (`PENDING`). Each slot carries a checksum: a reader that comes
+while it is being written sees that, and reads again.
+
+Everything but `look` and `entry` is called under the lock.
+"""
+
+import os
+import struct
+import time
+import zlib
+from typing import NamedTuple, Optional
+
+from concurrent_log_handler.system import System
+
+LEASE = 0.001
+GRACE = 5 * LEASE
+
+PAGE_SIZE = 4096
+MAGIC = b"\x89CLHpage"
+VERSION = 1
+ATOMIC, EXCLUSIVE = 0, 1
+FOREVER = 2**63
+PENDING = -1
+
+HEAD = struct.Struct("<8sIIQI")
+MODE_OFFSET, ROTATIONS_OFFSET, NEXT_SLOT_OFFSET, MOVED_OFFSET = 12, 16, 24, 32
+RING_OFFSET, SLOTS = 256, 96
+ENTRY = struct.Struct("<QQqQ")
+CHECKSUM = struct.Struct("<I4x")
+SLOT_SIZE = ENTRY.size + CHECKSUM.size
+READS_OF_A_CHANGING_SLOT = 100
+
+NEW_PAGE = HEAD.pack(MAGIC, VERSION, ATOMIC, 0, 0).ljust(PAGE_SIZE, b"\0")
+
+
+class PageError(OSError):
+    """The page is of no use: cut short, garbage, or of another version."""
+
+
+class OtherVersion(PageError):
+    """The page belongs to another release of this package, which processes may be running."""
+
+
+class Head(NamedTuple):
+    """The beginning of the page."""
+
+    mode: int
+    rotations: int
+    next_slot: int
+
+
+class Entry(NamedTuple):
+    """What the ring says of one file."""
+
+    length: int
+    until: int
+
+
+class Page:
+    """One process's view of the page of a log."""
+
+    def __init__(self, system: System, fd: int, writable: bool) -> None:
+        self._system = system
+        self.fd = fd
+        self.writable = writable
+        self.status = system.status_of(fd)
+
+    @classmethod
+    def open(cls, system: System, path: str) -> "Page":
+        """Open the page at `path`, to read only if nothing else is allowed.
+
+        Raises `FileNotFoundError` if there is none, `PageError` if it is of no use.
+        """
+        try:
+            page = cls(system, system.open_shared(path, writable=True), writable=True)
+        except PermissionError:
+            page = cls(system, system.open_shared(path, writable=False), writable=False)
+        page.head()
+        return page
+
+    def close(self) -> None:
+        """Close the page."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self._system.close(fd, self.status)
+
+    def __del__(self) -> None:
+        """Close the page when its last view is gone."""
+        self.close()
+
+    def look(self) -> int:
+        """Return the epoch; a page that was cut short has a negative one."""
+        return self._system.length(self.fd) - PAGE_SIZE
+
+    @staticmethod
+    def length_at(epoch: int) -> int:
+        """Return the length of the page at an epoch."""
+        return PAGE_SIZE + epoch
+
+    def open_epoch(self) -> int:
+        """Tell the writers that names are being changed; return the odd epoch."""
+        epoch = self.look() | 1
+        self._system.set_length(self.fd, self.length_at(epoch))
+        return epoch
+
+    def close_epoch(self) -> None:
+        """Tell the writers that the names are stable again, if they are not."""
+        epoch = self.look()
+        if epoch % 2:
+            # The time comes first: who dies between leaves an odd epoch, which is closed again.
+            moved = struct.pack("<Q", int(time.monotonic() * 1e9))
+            self._system.write_at(self.fd, moved, MOVED_OFFSET)
+            self._system.set_length(self.fd, self.length_at(epoch + 1))
+
+    def wait_for_leases(self) -> None:
+        """Wait until nobody trusts a look from before the last move of the epoch."""
+        data = self._system.read_at(self.fd, 8, MOVED_OFFSET)
+        ago = time.monotonic() - int.from_bytes(data, "little") / 1e9
+        if ago < GRACE:  # a time in the future is from before the host was booted
+            time.sleep(GRACE - max(ago, 0.0))
+
+    def head(self) -> Head:
+        """Return the head; raise `PageError` if this is not a page, or no page of ours."""
+        data = self._system.read_at(self.fd, HEAD.size, 0)
+        if len(data) < HEAD.size or self.look() < 0:
+            raise PageError("the page is cut short")
+        magic, version, mode, rotations, next_slot = HEAD.unpack(data)
+        if magic != MAGIC:
+            raise PageError("the page holds something else")
+        if version != VERSION:
+            raise OtherVersion("the page is of version {}, not {}".format(version, VERSION))
+        return Head(mode, rotations, next_slot)
+
+    def set_mode(self, mode: int) -> None:
+        """Set the mode of all writers; they notice when the epoch moves."""
+        self._system.write_at(self.fd, struct.pack("<I", mode), MODE_OFFSET)
+
+    def count_rotation(self) -> None:
+        """Add one to the rotations so far."""
+        self._system.write_at(self.fd, struct.pack("<Q", self.head().rotations + 1), ROTATIONS_OFFSET)
+
+    def seal(self, file: os.stat_result, length: int, until: int = FOREVER) -> None:
+        """Say how much of a file is kept; a file has one slot, whose last word counts."""
+        ring = self._ring()
+        slot = _slot_of(ring, file)
+        if slot is None:
+            slot = self.head().next_slot % SLOTS
+            following = struct.pack("<I", (slot + 1) % SLOTS)
+            self._system.write_at(self.fd, following, NEXT_SLOT_OFFSET)
+        body = ENTRY.pack(file.st_dev, file.st_ino, length, until)
+        self._write_slot(slot, body + CHECKSUM.pack(zlib.crc32(body)))
+
+    def clear(self, file: os.stat_result) -> None:
+        """Forget a file. Its number belongs to a new file now, so nobody has the old one open."""
+        slot = _slot_of(self._ring(), file)
+        if slot is not None:
+            self._write_slot(slot, bytes(SLOT_SIZE))
+
+    def entry(self, file: os.stat_result) -> Optional[Entry]:
+        """Return what the ring says of a file, None if nothing."""
+        for _ in range(READS_OF_A_CHANGING_SLOT):
+            ring = self._ring()
+            slot = _slot_of(ring, file)
+            if slot is None:
+                return None
+            data = ring[slot * SLOT_SIZE : (slot + 1) * SLOT_SIZE]
+            body, checksum = data[: ENTRY.size], data[ENTRY.size :]
+            if checksum == CHECKSUM.pack(zlib.crc32(body)):
+                return Entry(*ENTRY.unpack(body)[2:])
+        return None  # not a slot in the making but a damaged one, which says nothing
+
+    def _ring(self) -> bytes:
+        return self._system.read_at(self.fd, SLOTS * SLOT_SIZE, RING_OFFSET)
+
+    def _write_slot(self, slot: int, data: bytes) -> None:
+        self._system.write_at(self.fd, data, RING_OFFSET + slot * SLOT_SIZE)
+
+
+def _slot_of(ring: bytes, file: os.stat_result) -> Optional[int]:
+    """Find the slot of a file in the bytes of a ring."""
+    key = struct.pack("<QQ", file.st_dev, file.st_ino)
+    found = ring.find(key)
+    while found >= 0 and found % SLOT_SIZE:
+        found = ring.find(key, found + 1)
+    return None if found < 0 else found // SLOT_SIZE
