@@ -108,8 +108,8 @@ def use_folder(folder: Path | None) -> None:
 
 
 def fail(_record: logging.LogRecord) -> None:
-    """Let the error that `handleError` is called about go through: without the record, nothing was measured."""
-    raise  # noqa: PLE0704 - it is being handled by the caller
+    """Let the error that is being handled go through: a record that failed is no measurement."""
+    raise  # noqa: PLE0704 - the caller is in its `except`
 
 
 def make_handler(

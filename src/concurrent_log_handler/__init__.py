@@ -6,13 +6,6 @@ The handler is published in `logging.handlers` as well, for `fileConfig`.
 """
 
 import logging.handlers
-import os
-
-if os.name == "nt":
-    raise ImportError(
-        "concurrent_log_handler 1.0 does not run on Windows yet; "
-        "install concurrent-log-handler<1.0 there"
-    )
 
 from concurrent_log_handler.handlers import ConcurrentRotatingFileHandler
 

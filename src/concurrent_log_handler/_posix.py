@@ -3,13 +3,18 @@
 import contextlib
 import errno
 import fcntl
+import grp
 import os
+import pwd
 import re
 import socket
 import stat
-from typing import List, Optional
+import sys
+from typing import TYPE_CHECKING, List, Optional
 
 from concurrent_log_handler.system import System
+
+assert not TYPE_CHECKING or sys.platform != "win32"
 
 # What link() answers where there are no hard links: EPERM on vfat and exfat (Linux, link(2)),
 # EOPNOTSUPP and ENOSYS on several FUSE file systems, EACCES on Android and some SMB servers.
@@ -85,14 +90,14 @@ class Posix(System):
     @staticmethod
     def _open_again(fd: int, path: str, access: int) -> int:
         """Open the file of a descriptor once more, under whatever name /proc finds it by now."""
-        own = "/proc/self/fd/{}".format(fd)
+        own = f"/proc/self/fd/{fd}"
         other = os.open(own if os.path.exists(own) else path, access | os.O_CLOEXEC | os.O_NOCTTY)
         if os.path.samestat(os.fstat(other), os.fstat(fd)):
             return other
         os.close(other)
         raise FileNotFoundError(errno.ENOENT, "renamed meanwhile", path)
 
-    status = staticmethod(os.stat)  # type: ignore[assignment]
+    status = staticmethod(os.stat)
 
     def status_of(self, fd: int) -> os.stat_result:
         return os.fstat(fd)
@@ -135,6 +140,12 @@ class Posix(System):
         except (BlockingIOError, PermissionError):  # EACCES is how cifs says it
             return False
         return True
+
+    def user_number(self, name: str) -> Optional[int]:
+        return pwd.getpwnam(name).pw_uid
+
+    def group_number(self, name: str) -> Optional[int]:
+        return grp.getgrnam(name).gr_gid
 
     def descriptor_of(self, path: str) -> Optional[int]:
         for _ in range(LONGEST_CHAIN_OF_LINKS):

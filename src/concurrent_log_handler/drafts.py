@@ -68,7 +68,7 @@ class DraftRoom:
             shun: tells whether a new file's inode number must not be used.
 
         """
-        shunned = []  # type: List[Draft]
+        shunned: List[Draft] = []
         try:
             while True:  # a number is not given out again as long as its file is there
                 draft = self._make_one(directory, content)

@@ -24,7 +24,7 @@ class ExclusiveAppender:
         self._opens_each_time = files.must_open_each_time()
         self._limit = ALWAYS
         self._looked = False
-        self._view = None  # type: Optional[View]
+        self._view: Optional[View] = None
 
     def append(self, data: bytes, occasion: object) -> None:
         """Append one record; raise `OSError`, with nothing of it in the file, if that fails."""
@@ -86,10 +86,10 @@ class ExclusiveAppender:
                 self._lock.release()
 
     def _open(self) -> View:
-        self._view = None
+        self._view = None  # closes it: on NFS no other descriptor to the log may be open
         self._files.recover()
-        self._view = self._files.open_live(UNSTABLE)
-        return self._view
+        view = self._view = self._files.open_live(UNSTABLE)
+        return view
 
     def _rotates(self, occasion: object, size: int) -> bool:
         if not self._files.may_rotate() or not self._files.hooks.is_due(occasion, size):

@@ -4,6 +4,7 @@ This room opens them, finds out when they have changed behind our back, and rota
 gets into the live file is `logfile.py`'s.
 """
 
+import contextlib
 import errno
 import os
 import time
@@ -15,7 +16,16 @@ from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.rotation import Hooks, Rotation
 from concurrent_log_handler.settings import Settings
-from concurrent_log_handler.state import EXCLUSIVE, FOREVER, GRACE, NEW_PAGE, PENDING, OtherVersion, Page, PageError
+from concurrent_log_handler.state import (
+    EXCLUSIVE,
+    FOREVER,
+    GRACE,
+    NEW_PAGE,
+    PENDING,
+    OtherVersionError,
+    Page,
+    PageError,
+)
 from concurrent_log_handler.system import System, is_regular
 
 BACK_OFF = 1.0
@@ -33,7 +43,18 @@ class View:
     """
 
     __slots__ = (
-        "_system", "fd", "status", "device", "inode", "page", "page_fd", "page_length", "epoch", "size", "full_at", "until",
+        "_system",
+        "device",
+        "epoch",
+        "fd",
+        "full_at",
+        "inode",
+        "page",
+        "page_fd",
+        "page_length",
+        "size",
+        "status",
+        "until",
     )
 
     def __init__(
@@ -61,7 +82,7 @@ class View:
             self._system.close(self.fd, self.status)
 
 
-class NotRegular(Exception):
+class NotRegularError(Exception):
     """What stands at the path of the log is a device, a pipe or a socket."""
 
 
@@ -75,10 +96,10 @@ class Files:
         self.hooks = hooks
         self.drafts = DraftRoom(system, names, settings.attributes, hooks.report)
         self.lock = FileLock(system, names.lock, self._create_lock)
-        self.page = None  # type: Optional[Page]
+        self.page: Optional[Page] = None
         self.rotations = 0
-        self._rotation = None  # type: Optional[Rotation]
-        self._promises = None  # type: Optional[Promises]
+        self._rotation: Optional[Rotation] = None
+        self._promises: Optional[Promises] = None
         self._blocked_until = NEVER
 
     def close(self) -> None:
@@ -163,20 +184,13 @@ class Files:
     def open_live(self, epoch: int) -> View:
         """Open the live file, which is published first if nothing stands there.
 
-        Raises `NotRegular` if it is something else than a file.
+        Raises `NotRegularError` if it is something else than a file.
         """
-        for tries_left in reversed(range(TRIES)):
-            try:
-                fd = self.system.open_log(self.names.log)
-                break
-            except FileNotFoundError:
-                if not tries_left:
-                    raise
-                self._publish_live()
+        fd = self._open_or_publish()
         status = self.system.status_of(fd)
         view = View(self.system, fd, status, self.page, epoch)
         if not is_regular(status):
-            raise NotRegular
+            raise NotRegularError
         if not status.st_size:
             self._write_head(view)
         return view
@@ -219,18 +233,14 @@ class Files:
 
     def rotate(self, keep: int) -> bool:
         """Rotate whatever the size, the lock held; a failure is reported, and False returned."""
-        page = self.page
         try:
-            if page is None or not page.writable:
-                raise PermissionError("the page cannot be written")
+            self._require_writable_page()
             self.recover()
             status = existing(self.system, self.names.log)
-            if status is not None and not is_regular(status):
-                raise OSError("it is not a regular file")
             if self.hooks.mover() is not None:
                 self.announce_exclusive()
             if status is not None:
-                self.trace("rotating at {:,} bytes".format(status.st_size))
+                self.trace(f"rotating at {status.st_size:,} bytes")
                 self._new_rotation(keep).run()
         except OSError as error:
             self._blocked_until = time.monotonic() + BACK_OFF
@@ -247,7 +257,10 @@ class Files:
         if page is None or page.head().mode == EXCLUSIVE:
             return
         if not page.writable:
-            self.hooks.report("cannot turn the log exclusive", PermissionError("the page cannot be written"))
+            self.hooks.report(
+                "cannot turn the log exclusive",
+                PermissionError(errno.EACCES, "the page cannot be written", self.names.state),
+            )
             return
         self.recover()
         page.open_epoch()
@@ -277,7 +290,9 @@ class Files:
         Raises `OSError` if the record cannot be written.
         """
         start = self.system.position(view.fd) - written
-        rest, more, cause = data[written:], 0, None  # type: bytes, int, Optional[OSError]
+        rest = data[written:]
+        more = 0
+        cause: Optional[OSError] = None
         try:
             more = self.system.write(view.fd, rest)
         except OSError as error:
@@ -285,7 +300,7 @@ class Files:
         end = self.system.position(view.fd)
         parted = end != start + written + more
         if cause is None and more < len(rest):
-            cause = OSError(errno.EIO, "only {} of {} bytes were written".format(written + more, len(data)))
+            cause = OSError(errno.EIO, f"only {written + more} of {len(data)} bytes were written")
         if cause is None and not parted:
             return True
         if parted:
@@ -320,36 +335,45 @@ class Files:
             return False
         try:
             page = self.page
-            if page is None or not page.writable:
-                if locked and self.system.length(view.fd) == end:
-                    self.system.set_length(view.fd, start)
-                    return True
-                return False
+            if page is None or not page.writable:  # then nobody appends without the lock
+                return locked and self._cut_if_last(view, start, end)
             entry = page.entry(view.status)
-            if page.look() % 2 or (entry is not None and entry.until == FOREVER):
+            consumed = entry is not None and entry.until == FOREVER
+            if consumed or page.look() % 2 or self.system.length(view.fd) != end:
                 return False
-            if self.system.length(view.fd) != end:
-                return False
-            epoch = page.open_epoch()
-            try:
-                page.seal(view.status, PENDING, until=epoch + 1)
-                time.sleep(GRACE)
-                if self.system.length(view.fd) != end:
-                    page.clear(view.status)
-                    return False
-                self.system.set_length(view.fd, start)
-                page.seal(view.status, start, until=epoch + 1)
-                return True
-            finally:
-                page.close_epoch()
+            return self._seal_and_cut(page, view, start, end)
         finally:
             if not locked:
                 self.lock.release()
+
+    def _seal_and_cut(self, page: Page, view: View, start: int, end: int) -> bool:
+        epoch = page.open_epoch()
+        try:
+            page.seal(view.status, PENDING, until=epoch + 1)
+            time.sleep(GRACE)
+            cut = self._cut_if_last(view, start, end)
+            if cut:
+                page.seal(view.status, start, until=epoch + 1)
+            else:
+                page.clear(view.status)
+            return cut
+        finally:
+            page.close_epoch()
+
+    def _cut_if_last(self, view: View, start: int, end: int) -> bool:
+        if self.system.length(view.fd) != end:
+            return False
+        self.system.set_length(view.fd, start)
+        return True
 
     def sweep(self) -> None:
         """Remove the drafts of dead processes beside the log and its helpers."""
         for directory in {self.names.directory, self.names.helper_directory}:
             self.drafts.sweep(directory)
+
+    def _require_writable_page(self) -> None:
+        if self.page is None or not self.page.writable:
+            raise PermissionError(errno.EACCES, "the page cannot be written", self.names.state)
 
     def _new_rotation(self, keep: int) -> Rotation:
         self._rotation = Rotation(self.system, self.names, self.drafts, self.hooks, self.page, keep)
@@ -372,7 +396,7 @@ class Files:
 
     def _mend_page(self, error: PageError) -> Optional[Page]:
         """Replace a page that is of no use; one of another version is left to those who know it."""
-        if isinstance(error, OtherVersion) or not self.try_lock(self.settings.patience):
+        if isinstance(error, OtherVersionError) or not self.try_lock(self.settings.patience):
             self.hooks.report("cannot use the page", error)
             return None
         try:
@@ -420,6 +444,13 @@ class Files:
         finally:
             if not locked_before:
                 self.lock.release()
+
+    def _open_or_publish(self) -> int:
+        for _ in range(TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                return self.system.open_log(self.names.log)
+            self._publish_live()
+        return self.system.open_log(self.names.log)
 
     def _create_lock(self) -> None:
         self.drafts.bring_about(self.names.lock, b"")

@@ -20,6 +20,7 @@ ATOMIC_APPENDS = frozenset(
 )
 STALE_END_OF_FILE = frozenset(("nfs", "nfs4"))
 UNKNOWN = "unknown"
+MOUNT_POINT = 4  # field (5) of a line, see proc(5)
 
 
 class Promises(NamedTuple):
@@ -46,17 +47,17 @@ def kind_of(table: str, path: str) -> str:
     best_point, best_kind = "", UNKNOWN
     for line in table.splitlines():
         mount, separator, source = line.partition(" - ")
-        fields = mount.split(" ")
-        if not separator or len(fields) < 5:
+        fields = mount.split(" ", MOUNT_POINT + 1)
+        if not separator or len(fields) <= MOUNT_POINT:
             continue
-        point = _unescaped(fields[4])
+        point = _unescaped(fields[MOUNT_POINT])
         if len(point) >= len(best_point) and _lies_under(path, point):
             best_point, best_kind = point, source.split(" ")[0]
     return best_kind
 
 
 def _lies_under(path: str, point: str) -> bool:
-    return point == "/" or path == point or path.startswith(point + "/")
+    return (path + "/").startswith(point.rstrip("/") + "/")
 
 
 def _unescaped(field: str) -> str:

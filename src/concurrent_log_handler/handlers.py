@@ -17,13 +17,26 @@ import time
 import warnings
 from typing import Any, Callable, Optional, Sequence, Set, Tuple, Union
 
-from concurrent_log_handler._posix import Posix
 from concurrent_log_handler.logfile import LogFile
 from concurrent_log_handler.naming import Names, names_of, numbered
 from concurrent_log_handler.rotation import Hooks, Mover
 from concurrent_log_handler.settings import Settings, file_attributes, text_form, whole_number
 from concurrent_log_handler.system import System
 
+
+def this_system() -> System:
+    """Return the system calls of this platform; raise `ImportError` where there are none yet."""
+    if os.name == "nt":
+        raise ImportError(
+            "concurrent-log-handler 1.0 does not run on Windows yet; install concurrent-log-handler<1.0 there"
+        )
+    assert sys.platform != "win32"  # noqa: S101 - for the type checker
+    from concurrent_log_handler._posix import Posix  # noqa: PLC0415 - does not import elsewhere
+
+    return Posix()
+
+
+SYSTEM = this_system()
 Header = Union[str, Callable[[], str], None]
 
 
@@ -99,7 +112,7 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
         errors: Optional[str] = None,
         locking: str = "auto",
         patience: float = 0.05,
-        header: Header = None
+        header: Header = None,
     ) -> None:
         if use_gzip:
             raise NotImplementedError("use_gzip=True: compression is not there yet")
@@ -107,12 +120,12 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             message = "delay is ignored: the file is opened with the first record"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
         if not (header is None or isinstance(header, str) or callable(header)):
-            raise ValueError("header={!r} is not allowed: must be text or a callable".format(header))
+            raise ValueError(f"header={header!r} is not allowed: must be text or a callable")
         settings = Settings(
             mode=mode,
             max_bytes=maxBytes,
             backup_count=backupCount,
-            attributes=file_attributes(owner, chmod, umask),
+            attributes=file_attributes(owner, chmod, umask, SYSTEM),
             keep_file_open=keep_file_open,
             locking=locking,
             patience=patience,
@@ -134,10 +147,11 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
         self.keep_file_open = settings.keep_file_open
         self.header = header
         self.lockFilename = self.getLockFilename(lock_file_directory)
+        self._form = form
         self._codec, self._errors, self._mark, self._line_break = form
-        self._reported = set()  # type: Set[Tuple[str, str]]
+        self._reported: Set[Tuple[str, str]] = set()
         self._trace = self._print if debug else None
-        self._log = LogFile(Posix(), self._names(), settings, self._hooks())
+        self._log = LogFile(SYSTEM, self._names(), settings, self._hooks())
 
     @property
     def maxBytes(self) -> int:
@@ -171,10 +185,10 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             self._log.append(text.encode(self._codec, self._errors), record)
         except RecursionError:  # as in `logging`: handleError would only recurse further
             raise
-        except Exception:  # the border: whatever fails, the program that logs goes on
+        except Exception:  # noqa: BLE001 - the border: whatever fails, the program goes on
             self.handleError(record)
 
-    def shouldRollover(self, record: logging.LogRecord) -> bool:
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - `logging` gives it
         """Tell whether the file has reached `maxBytes`; the record's own size does not count.
 
         A subclass that has a rule of its own is asked under the lock (the exclusive mode).
@@ -257,7 +271,7 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
         except OSError:
             raise
         except Exception as error:  # the border to code of the user
-            raise UserCodeError("namer failed: {!r}".format(error)) from error
+            raise UserCodeError(f"namer failed: {error!r}") from error
 
     def _mover(self) -> Optional[Mover]:
         return self._move if self.rotator is not None or self._overrides("rotate") else None
@@ -268,7 +282,7 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
         except OSError:
             raise
         except Exception as error:  # the border to code of the user
-            raise UserCodeError("rotator failed: {!r}".format(error)) from error
+            raise UserCodeError(f"rotator failed: {error!r}") from error
 
     def _head(self) -> bytes:
         """Return the byte-order mark and the header, a line of its own."""
@@ -277,23 +291,18 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             return self._mark
         if not text.endswith(self.terminator):
             text += self.terminator
-        return self._mark + self._encoded(text)
+        return self._mark + self._form.encoded(text)
 
     def _filler(self, size: int) -> bytes:
         """Return as many bytes that read as an empty line; too few hold only its end."""
-        space, end = self._encoded(" "), self._encoded(self.terminator)
+        space, end = self._form.encoded(" "), self._form.encoded(self.terminator)
         return (space * ((size - len(end)) // len(space)) + end)[-size:].rjust(size, b" ")
-
-    def _encoded(self, text: str) -> bytes:
-        if self._line_break is not None:
-            text = text.replace("\n", self._line_break)
-        return text.encode(self._codec, self._errors)
 
     def _user_code(self, name: str, call: Callable[..., Any], *args: object, default: Any = None) -> Any:
         """Call something of the user's; if it fails, report that and return the default."""
         try:
             value = call(*args)
-        except Exception as error:  # the border to code of the user
+        except Exception as error:  # noqa: BLE001 - the border to code of the user
             self._report(name + " failed", error)
             return default
         self._settled(name + " failed")
@@ -306,7 +315,7 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             return
         self._reported.add(key)
         if logging.raiseExceptions:
-            self._say("{}: {}: {}".format(self.baseFilename, cause, error or repr(error)))
+            self._say(f"{self.baseFilename}: {cause}: {str(error) or repr(error)}")
 
     def _settled(self, cause: str) -> None:
         if self._reported:
@@ -315,7 +324,7 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
     def _print(self, message: str) -> None:
         """Tell stderr what is being done, for `debug=True`."""
         asctime, thread = time.strftime("%Y-%m-%d %H:%M:%S"), threading.current_thread().name
-        self._say("{} [{} {}] {}: {}".format(asctime, os.getpid(), thread, self.baseFilename, message))
+        self._say(f"{asctime} [{os.getpid()} {thread}] {self.baseFilename}: {message}")
 
     @staticmethod
     def _say(line: str) -> None:

@@ -24,7 +24,7 @@ class FileLock:
         self._path = path
         self._create = create
         self._fd = -1
-        self._identity = None  # type: Optional[os.stat_result]
+        self._identity: Optional[os.stat_result] = None
         self.held = False
 
     def acquire(self, wait: Optional[float] = None) -> bool:

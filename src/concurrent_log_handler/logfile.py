@@ -35,6 +35,7 @@ appended to, without more. Devices, pipes and sockets are written to, and nothin
 
 import errno
 import os
+import sys
 import threading
 import time
 import weakref
@@ -42,7 +43,7 @@ from typing import Optional, Union
 
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.exclusive import ExclusiveAppender
-from concurrent_log_handler.files import ALWAYS, NEVER, UNSTABLE, Files, NotRegular, View
+from concurrent_log_handler.files import ALWAYS, NEVER, UNSTABLE, Files, NotRegularError, View
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.plain import BareAppender, DeviceAppender
 from concurrent_log_handler.rotation import Hooks
@@ -79,7 +80,7 @@ class LogFile:
         self._pid = os.getpid()
         self._no_view = View(system, -1, os.stat_result(10 * (0,)), None, UNSTABLE)
         self._view = self._no_view
-        self._appender = None  # type: Optional[Appender]
+        self._appender: Optional[Appender] = None
         self._opened = False
         self._survey_at = NEVER
         self._wait_again_at = NEVER
@@ -98,6 +99,11 @@ class LogFile:
             self._view.until = NEVER
             if self._appender is not None:
                 self._appender.look_again()
+
+    @property
+    def path(self) -> str:
+        """The path of the log."""
+        return self._files.names.log
 
     @property
     def rotations(self) -> int:
@@ -140,7 +146,7 @@ class LogFile:
 
     def is_full(self) -> bool:
         """Tell whether the live file has reached the size at which it is to be rotated."""
-        status = existing(self._system, self._files.names.log)
+        status = existing(self._system, self.path)
         limit = self.settings.max_bytes
         return status is not None and is_regular(status) and status.st_size >= limit > 0
 
@@ -238,7 +244,7 @@ class LogFile:
     def _choose_appender(self) -> None:
         """Choose how to append; None is the atomic way, which this room goes itself."""
         files = self._files
-        appender = None  # type: Optional[Appender]
+        appender: Optional[Appender] = None
         if files.is_device():
             appender = DeviceAppender(files)
         else:
@@ -251,7 +257,7 @@ class LogFile:
                 self._appender.close()
             self._view = self._no_view
             self._appender = appender
-            files.trace("appending by {}".format(type(appender or self).__name__))
+            files.trace(f"appending by {type(appender or self).__name__}")
         elif self._appender is not None:
             self._appender.look_again()
 
@@ -263,7 +269,7 @@ class LogFile:
         patience = self.settings.patience if time.monotonic() >= self._wait_again_at else 0.0
         try:
             self._view = self._reopen(time.monotonic() + patience)
-        except (NotRegular, PageError):
+        except (NotRegularError, PageError):
             self._survey_at = NEVER
             self._look_around()
             return None
@@ -272,7 +278,7 @@ class LogFile:
     def _reopen(self, deadline: float) -> View:
         """Open the live file of a stable epoch; if there is none for too long, go on without.
 
-        Raises `PageError` if the page is of no use or asks for the exclusive mode, `NotRegular` if
+        Raises `PageError` if the page is of no use or asks for the exclusive mode, `NotRegularError` if
         the log has become a device.
         """
         page = self._files.page
@@ -312,9 +318,9 @@ class LogFile:
         self._hooks.report("a rotation takes long", TimeoutError("going on without waiting for it"))
         self._wait_again_at = time.monotonic() + BACK_OFF
         view = self._view
-        if view.page is page and self._entry(page, view) is None:
-            if self._system.status_of(view.fd).st_nlink:
-                return view
+        usable = view.page is page and self._entry(page, view) is None
+        if usable and self._system.status_of(view.fd).st_nlink:
+            return view
         return self._files.open_live(UNSTABLE)
 
     def _measure(self, view: View) -> bool:
@@ -345,8 +351,12 @@ class LogFile:
         So what one of them logs after another has rotated never goes to the old file.
         """
         for log in list(_logs):
-            if log._files.names.log == self._files.names.log:
-                log._view.until = NEVER
+            if log.path == self.path:
+                log.end_lease()
+
+    def end_lease(self) -> None:
+        """Look before the next record."""
+        self._view.until = NEVER
 
     def _settle(self, view: View, data: bytes, written: int) -> bool:
         """After a write that was short, or outlived its lease: tell whether the record is kept."""
@@ -387,9 +397,8 @@ class LogFile:
         """
         if entry.until == FOREVER:
             return False
-        path = self._files.names.log
         try:
-            return self._system.read_back(view.fd, path, len(data), end - len(data)) == data
+            return self._system.read_back(view.fd, self.path, len(data), end - len(data)) == data
         except OSError:  # no right to read one's own log: better twice than not at all
             return False
 
@@ -411,7 +420,7 @@ class LogFile:
         return entry if entry is not None and view.epoch < entry.until else None
 
 
-_logs = weakref.WeakSet()  # type: weakref.WeakSet[LogFile]
+_logs: "weakref.WeakSet[LogFile]" = weakref.WeakSet()
 
 
 def _forget_all() -> None:
@@ -420,5 +429,5 @@ def _forget_all() -> None:
         log.forget()
 
 
-if not FORKS_UNSEEN:
-    os.register_at_fork(after_in_child=_forget_all)
+if sys.platform != "win32" and not FORKS_UNSEEN:
+    os.register_at_fork(after_in_child=_forget_all)  # novm

@@ -17,7 +17,7 @@ import re
 from typing import NamedTuple, Optional
 
 TOKEN_BYTES = 8
-TOKEN = re.compile(r"[0-9a-f]{%d}" % (2 * TOKEN_BYTES))
+TOKEN = re.compile(rf"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
 NUMBER = re.compile(r"[1-9][0-9]*")
 
 
@@ -40,7 +40,7 @@ class Names(NamedTuple):
 
     def draft(self, directory: str, token: str) -> str:
         """Return the path of a draft in one of the two directories."""
-        return os.path.join(directory, "{}.{}.tmp".format(helper_stem(self.log), token))
+        return os.path.join(directory, f"{helper_stem(self.log)}.{token}.tmp")
 
     def is_draft(self, name: str) -> bool:
         """Tell whether a name in one of the two directories is that of a draft of this log."""
@@ -64,7 +64,7 @@ def helper_stem(log: str) -> str:
 
 def numbered(log: str, number: int) -> str:
     """Return the default path of the backup with this number, 1 being the youngest."""
-    return "{}.{}".format(log, number)
+    return f"{log}.{number}"
 
 
 def number_of(log: str, path: str) -> Optional[int]:

@@ -17,7 +17,7 @@ class DeviceAppender:
         self._files = files
         self._fd = -1
 
-    def append(self, data: bytes, occasion: object) -> None:
+    def append(self, data: bytes, _occasion: object) -> None:
         """Write one record, in several pieces if the device takes no more at once."""
         system = self._files.system
         if self._fd < 0:
@@ -40,9 +40,9 @@ class BareAppender:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._view = None  # type: Optional[View]
+        self._view: Optional[View] = None
 
-    def append(self, data: bytes, occasion: object) -> None:
+    def append(self, data: bytes, _occasion: object) -> None:
         """Append one record to what stands at the path."""
         files = self._files
         if self._view is None or not files.is_live(self._view):

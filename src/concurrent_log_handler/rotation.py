@@ -31,7 +31,7 @@ too late, writes again. The order matters: see `kept` in `logfile.py`.
 """
 
 import os
-from typing import Callable, List, NamedTuple, Optional, Set
+from typing import Callable, List, NamedTuple, Optional, Sequence, Set
 
 from concurrent_log_handler.drafts import Draft, DraftRoom, existing
 from concurrent_log_handler.naming import Names
@@ -76,7 +76,12 @@ class Rotation:
     """One run through the table, or the rest of one that another process began."""
 
     def __init__(
-        self, system: System, names: Names, drafts: DraftRoom, hooks: Hooks, page: Optional[Page],
+        self,
+        system: System,
+        names: Names,
+        drafts: DraftRoom,
+        hooks: Hooks,
+        page: Optional[Page],
         keep: int,
     ) -> None:
         """Prepare a run.
@@ -96,9 +101,9 @@ class Rotation:
         self._hooks = hooks
         self._page = page
         self._keep = keep
-        self._draft = None  # type: Optional[Draft]
+        self._draft: Optional[Draft] = None
         self._content = b""
-        self._aside = None  # type: Optional[str]
+        self._aside: Optional[str] = None
 
     def run(self) -> None:
         """Rotate; raise `OSError` when it cannot be done, with everything as before."""
@@ -129,7 +134,7 @@ class Rotation:
         if draft is not None:
             draft.discard()
 
-    def _walk(self, steps: "List[Callable[[Rotation], None]]") -> None:
+    def _walk(self, steps: "Sequence[Callable[[Rotation], None]]") -> None:
         for step in steps:
             step(self)
             self._hooks.after_step(step.__name__)
@@ -221,8 +226,8 @@ class Rotation:
 
     def _backups(self) -> List[str]:
         """Return the backups that stand in an unbroken row, at most `keep`, the youngest first."""
-        paths = []  # type: List[str]
-        seen = set()  # type: Set[str]
+        paths: List[str] = []
+        seen: Set[str] = set()
         while len(paths) < self._keep:
             path = self._hooks.backup_name(len(paths) + 1)
             if path in seen or not os.path.lexists(path):
@@ -235,9 +240,7 @@ class Rotation:
         self._seal(existing(self._system, path), 0)
         self._system.unlink(path)
 
-    def _seal(
-        self, status: Optional[os.stat_result], length: int, until_epoch_closes: bool = False
-    ) -> None:
+    def _seal(self, status: Optional[os.stat_result], length: int, until_epoch_closes: bool = False) -> None:
         if self._page is None or status is None:
             return
         if until_epoch_closes:

@@ -10,7 +10,9 @@ import locale
 import os
 import sys
 import warnings
-from typing import Any, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
+
+from concurrent_log_handler.system import System
 
 LOCKING = ("auto", "atomic", "exclusive")
 UNICODE_ERROR_POLICIES = ("ignore", "replace", "strict")
@@ -49,12 +51,19 @@ class Settings(NamedTuple):
 
     def checked(self) -> "Settings":
         """Return these settings in their normal form; raise `ValueError` for what is not allowed."""
-        _require("mode", self.mode, isinstance(self.mode, str) and _base_mode(self.mode) in MODES,
-                 "'a' (append), 'w' (start anew) or 'x' (must not exist yet)")
+        _require(
+            "mode",
+            self.mode,
+            isinstance(self.mode, str) and _base_mode(self.mode) in MODES,
+            "'a' (append), 'w' (start anew) or 'x' (must not exist yet)",
+        )
         _require("locking", self.locking, self.locking in LOCKING, "one of " + _listed(LOCKING))
-        _require("patience", self.patience,
-                 _is_number(self.patience) and 0 <= self.patience < float("inf"),
-                 "seconds, 0 or more")
+        _require(
+            "patience",
+            self.patience,
+            _is_number(self.patience) and 0 <= self.patience < float("inf"),
+            "seconds, 0 or more",
+        )
         return self._replace(
             mode=_base_mode(self.mode),
             max_bytes=whole_number("maxBytes", self.max_bytes),
@@ -80,7 +89,10 @@ class TextForm(NamedTuple):
 
 
 def text_form(
-    encoding: Optional[str], errors: Optional[str], policy: str, newline: Optional[str],
+    encoding: Optional[str],
+    errors: Optional[str],
+    policy: str,
+    newline: Optional[str],
     stacklevel: int = 2,
 ) -> TextForm:
     """Return the form of text that these arguments ask for.
@@ -93,16 +105,16 @@ def text_form(
     """
     _require("newline", newline, newline in NEWLINES, "None, '', '\\n', '\\r' or '\\r\\n'")
     if policy not in UNICODE_ERROR_POLICIES:
-        message = "unicode_error_policy={!r} is not one of {}; 'ignore' is used".format(
-            policy, _listed(UNICODE_ERROR_POLICIES))
+        known = _listed(UNICODE_ERROR_POLICIES)
+        message = f"unicode_error_policy={policy!r} is not one of {known}; 'ignore' is used"
         warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
         policy = "ignore"
     if errors is not None:
         try:
             codecs.lookup_error(errors)
         except (LookupError, TypeError):
-            raise LookupError(
-                "errors={!r}: no error handler of this name is known to codecs".format(errors))
+            message = f"errors={errors!r}: no error handler of this name is known to codecs"
+            raise LookupError(message) from None
     codec, mark = _codec_and_mark(encoding)
     line_break = os.linesep if newline is None else newline
     translated = None if line_break in ("", "\n") else line_break
@@ -120,7 +132,7 @@ def _codec_and_mark(encoding: Optional[str]) -> Tuple[str, bytes]:
         name = codecs.lookup(encoding).name
         mark = "".encode(encoding)
     except (LookupError, TypeError):
-        raise LookupError("encoding={!r} is not known to codecs".format(encoding))
+        raise LookupError(f"encoding={encoding!r} is not known to codecs") from None
     if name in ("utf-16", "utf-32"):
         return name + ("-le" if sys.byteorder == "little" else "-be"), mark
     if name == "utf-8-sig":
@@ -132,46 +144,42 @@ def _locale_encoding() -> str:
     """Return what `open` would use: the locale's encoding, or UTF-8 in UTF-8 mode (PEP 540)."""
     if getattr(sys.flags, "utf8_mode", 0) and hasattr(io, "text_encoding"):
         return "utf-8"
-    return locale.getpreferredencoding(False)
+    return locale.getpreferredencoding(do_setlocale=False)
 
 
-def owner_numbers(owner: Optional[Sequence[Any]]) -> Tuple[Optional[int], Optional[int]]:
+def owner_numbers(owner: Optional[Sequence[Any]], system: System) -> Tuple[Optional[int], Optional[int]]:
     """Return the numbers of a user and a group given by name or number, as `owner=(user, group)`.
 
-    Raises `ValueError` for anything but a pair, `LookupError` for names that nobody has. Where
-    there are no owners (Windows), the argument is ignored, as in 0.9.x.
+    Raises `ValueError` for anything but a pair, `LookupError` for names that nobody has.
     """
     if not owner:
         return None, None
-    _require("owner", owner, not isinstance(owner, (str, bytes)) and len(owner) == 2,
-             "a pair of user and group, by name or number")
+    pair = [] if isinstance(owner, (str, bytes)) else list(owner)
+    _require(
+        "owner", owner, len(pair) == len(("user", "group")), "a pair of user and group, by name or number"
+    )
+    user, group = pair
+    return (
+        _number(owner, "user", user, system.user_number),
+        _number(owner, "group", group, system.group_number),
+    )
+
+
+def _number(owner: Any, what: str, name: Any, number_of: Callable[[str], Optional[int]]) -> Optional[int]:
     try:
-        import grp
-        import pwd
-    except ImportError:
-        return None, None
-    if sys.platform == "win32":
-        return None, None
-    user, group = owner
-    try:
-        uid = user if isinstance(user, int) else pwd.getpwnam(user).pw_uid
+        return name if _is_whole(name) else number_of(name)
     except (KeyError, TypeError):
-        raise LookupError("owner={!r}: there is no user {!r}".format(owner, user))
-    try:
-        gid = group if isinstance(group, int) else grp.getgrnam(group).gr_gid
-    except (KeyError, TypeError):
-        raise LookupError("owner={!r}: there is no group {!r}".format(owner, group))
-    return uid, gid
+        raise LookupError(f"owner={owner!r}: there is no {what} {name!r}") from None
 
 
 def file_attributes(
-    owner: Optional[Sequence[Any]], chmod: Optional[int], umask: Optional[int]
+    owner: Optional[Sequence[Any]], chmod: Optional[int], umask: Optional[int], system: System
 ) -> FileAttributes:
     """Return the attributes that these arguments of 0.9.x ask for."""
     for name, value in (("chmod", chmod), ("umask", umask)):
         allowed = value is None or (_is_whole(value) and 0 <= value <= LARGEST_MODE)
         _require(name, value, allowed, "None or permissions such as 0o640")
-    user, group = owner_numbers(owner)
+    user, group = owner_numbers(owner, system)
     return FileAttributes(user, group, chmod, umask)
 
 
@@ -201,4 +209,4 @@ def _listed(values: Sequence[str]) -> str:
 
 def _require(name: str, value: Any, condition: bool, allowed: str) -> None:
     if not condition:
-        raise ValueError("{}={!r} is not allowed: must be {}".format(name, value, allowed))
+        raise ValueError(f"{name}={value!r} is not allowed: must be {allowed}")

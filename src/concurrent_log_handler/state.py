@@ -71,7 +71,7 @@ class PageError(OSError):
     """The page is of no use: cut short, garbage, or of another version."""
 
 
-class OtherVersion(PageError):
+class OtherVersionError(PageError):
     """The page belongs to another release of this package, which processes may be running."""
 
 
@@ -162,7 +162,7 @@ class Page:
         if magic != MAGIC:
             raise PageError("the page holds something else")
         if version != VERSION:
-            raise OtherVersion("the page is of version {}, not {}".format(version, VERSION))
+            raise OtherVersionError(f"the page is of version {version}, not {VERSION}")
         return Head(mode, rotations, next_slot)
 
     def set_mode(self, mode: int) -> None:

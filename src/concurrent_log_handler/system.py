@@ -21,7 +21,7 @@ What an implementation has to hold, beside what each method says:
 import abc
 import os
 import stat
-from typing import List, Optional
+from typing import List, Optional, Union
 
 
 class System(abc.ABC):
@@ -103,7 +103,7 @@ class System(abc.ABC):
         """Read from a file that is open only for appending, and had this path."""
 
     @abc.abstractmethod
-    def status(self, path: str) -> os.stat_result:
+    def status(self, path: Union[str, bytes]) -> os.stat_result:
         """Return what `os.stat` says of a path, following symbolic links."""
 
     @abc.abstractmethod
@@ -153,6 +153,14 @@ class System(abc.ABC):
     @abc.abstractmethod
     def try_lock(self, fd: int) -> bool:
         """Take the exclusive lock of an open file; return False if somebody has it."""
+
+    @abc.abstractmethod
+    def user_number(self, name: str) -> Optional[int]:
+        """Return the number of a user; raise `KeyError` if there is none, None without owners."""
+
+    @abc.abstractmethod
+    def group_number(self, name: str) -> Optional[int]:
+        """Return the number of a group; raise `KeyError` if there is none, None without owners."""
 
     @abc.abstractmethod
     def descriptor_of(self, path: str) -> Optional[int]:
