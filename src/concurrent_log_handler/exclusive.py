@@ -10,6 +10,7 @@ import os
 from typing import Optional
 
 from concurrent_log_handler.files import ALWAYS, NEVER, UNSTABLE, Files, View
+from concurrent_log_handler.fragments import Fragments
 
 
 class ExclusiveAppender:
@@ -18,6 +19,7 @@ class ExclusiveAppender:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._lock = files.lock
+        self._fragments = Fragments(files)
         self._path = os.fsencode(files.names.log)  # or each look encodes it anew
         self._status = files.system.status
         self._write = files.system.write
@@ -57,7 +59,7 @@ class ExclusiveAppender:
                 view = self._open()
             written = self._write(view.fd, data)
             if written != len(data):
-                self._files.complete(view, data, written)
+                self._fragments.complete(view, data, written)
             if self._opens_each_time:
                 view.finish()
         finally:
@@ -102,4 +104,4 @@ class ExclusiveAppender:
         view = self._files.open_live(UNSTABLE)
         written = self._write(view.fd, data)
         if written != len(data):
-            self._files.complete(view, data, written)
+            self._fragments.complete(view, data, written)

@@ -18,10 +18,7 @@ from concurrent_log_handler.rotation import Hooks, Rotation
 from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import (
     EXCLUSIVE,
-    FOREVER,
-    GRACE,
     NEW_PAGE,
-    PENDING,
     OtherVersionError,
     Page,
     PageError,
@@ -29,7 +26,7 @@ from concurrent_log_handler.state import (
 from concurrent_log_handler.system import System, is_regular
 
 BACK_OFF = 1.0
-UNSTABLE = -1
+UNSTABLE = -(2**62)  # the epoch of a view that has none; less than any, and no page is so short
 NEVER = float("-inf")
 ALWAYS = float("inf")
 
@@ -50,8 +47,6 @@ class View:
         "full_at",
         "inode",
         "page",
-        "page_fd",
-        "page_length",
         "size",
         "status",
         "until",
@@ -66,9 +61,7 @@ class View:
         self.device = status.st_dev
         self.inode = status.st_ino
         self.page = page
-        self.page_fd = -1 if page is None else page.fd
         self.epoch = epoch
-        self.page_length = UNSTABLE if page is None or epoch == UNSTABLE else page.length_at(epoch)
         self.size = status.st_size
         self.full_at = self.until = NEVER  # no lease yet
 
@@ -280,91 +273,6 @@ class Files:
             self.rotate(keep=0)
         finally:
             self.lock.release()
-
-    def complete(self, view: View, data: bytes, written: int) -> bool:
-        """Bring a write that was short to an end; return whether the record is whole.
-
-        The rest is written, which mostly fails, and so tells why the write was short. What cannot
-        be completed, or has been parted by another record, is taken back.
-
-        Raises `OSError` if the record cannot be written.
-        """
-        start = self.system.position(view.fd) - written
-        rest = data[written:]
-        more = 0
-        cause: Optional[OSError] = None
-        try:
-            more = self.system.write(view.fd, rest)
-        except OSError as error:
-            cause = error
-        end = self.system.position(view.fd)
-        parted = end != start + written + more
-        if cause is None and more < len(rest):
-            cause = OSError(errno.EIO, f"only {written + more} of {len(data)} bytes were written")
-        if cause is None and not parted:
-            return True
-        if parted:
-            self._take_back(view, end - more, end)
-            self._take_back(view, start, start + written)
-        else:
-            self._take_back(view, start, end)
-        if cause is not None:
-            raise cause
-        return False
-
-    def _take_back(self, view: View, start: int, end: int) -> None:
-        """Undo a fragment: cut it off, or, when others have appended behind it, blank it out."""
-        if start == end:
-            return
-        try:
-            if not self._cut_off(view, start, end):
-                self.system.overwrite(view.fd, self.names.log, self.hooks.filler(end - start), start)
-        except OSError as error:
-            self.hooks.report("cannot take back a fragment of a record", error)
-
-    def _cut_off(self, view: View, start: int, end: int) -> bool:
-        """Cut the end of a file off, unless others have appended behind it.
-
-        They take no lock. So the cut is a sealing: the epoch moves, the ring says that the file is
-        kept up to `start`, the leases run out, and then comes the last look at its length. Who
-        appends between that and the cut sees another epoch, and in the ring that its record is
-        gone. The entry holds only for those who opened the file before.
-        """
-        locked = self.lock.held
-        if not locked and not self.try_lock(self.settings.patience):
-            return False
-        try:
-            page = self.page
-            if page is None or not page.writable:  # then nobody appends without the lock
-                return locked and self._cut_if_last(view, start, end)
-            entry = page.entry(view.status)
-            consumed = entry is not None and entry.until == FOREVER
-            if consumed or page.look() % 2 or self.system.length(view.fd) != end:
-                return False
-            return self._seal_and_cut(page, view, start, end)
-        finally:
-            if not locked:
-                self.lock.release()
-
-    def _seal_and_cut(self, page: Page, view: View, start: int, end: int) -> bool:
-        epoch = page.open_epoch()
-        try:
-            page.seal(view.status, PENDING, until=epoch + 1)
-            time.sleep(GRACE)
-            cut = self._cut_if_last(view, start, end)
-            if cut:
-                page.seal(view.status, start, until=epoch + 1)
-            else:
-                page.clear(view.status)
-            return cut
-        finally:
-            page.close_epoch()
-
-    def _cut_if_last(self, view: View, start: int, end: int) -> bool:
-        if self.system.length(view.fd) != end:
-            return False
-        self.system.set_length(view.fd, start)
-        return True
 
     def sweep(self) -> None:
         """Remove the drafts of dead processes beside the log and its helpers."""

@@ -26,14 +26,13 @@ from concurrent_log_handler.system import System
 
 def this_system() -> System:
     """Return the system calls of this platform; raise `ImportError` where there are none yet."""
-    if os.name == "nt":
-        raise ImportError(
-            "concurrent-log-handler 1.0 does not run on Windows yet; install concurrent-log-handler<1.0 there"
-        )
-    assert sys.platform != "win32"  # noqa: S101 - for the type checker
-    from concurrent_log_handler._posix import Posix  # noqa: PLC0415 - does not import elsewhere
+    if sys.platform != "win32" and os.name != "nt":
+        from concurrent_log_handler._posix import Posix  # noqa: PLC0415 - does not import elsewhere
 
-    return Posix()
+        return Posix()
+    raise ImportError(
+        "concurrent-log-handler 1.0 does not run on Windows yet; install concurrent-log-handler<1.0 there"
+    )
 
 
 SYSTEM = this_system()

@@ -39,11 +39,12 @@ import sys
 import threading
 import time
 import weakref
-from typing import Optional, Union
+from typing import List, Optional, Union
 
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.exclusive import ExclusiveAppender
 from concurrent_log_handler.files import ALWAYS, NEVER, UNSTABLE, Files, NotRegularError, View
+from concurrent_log_handler.fragments import Fragments
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.plain import BareAppender, DeviceAppender
 from concurrent_log_handler.rotation import Hooks
@@ -74,6 +75,7 @@ class LogFile:
         self._system = system
         self._hooks = hooks
         self._files = Files(system, names, settings, hooks)
+        self._fragments = Fragments(self._files)
         self._write = system.write
         self._clock = time.monotonic
         self._guard = threading.RLock()
@@ -315,11 +317,12 @@ class LogFile:
         The file at hand will do as long as it is neither sealed nor without a name. Patience is
         spent once in a while, not for every record.
         """
-        self._hooks.report("a rotation takes long", TimeoutError("going on without waiting for it"))
+        self._files.trace("a rotation takes long; going on without waiting for it")
         self._wait_again_at = time.monotonic() + BACK_OFF
         view = self._view
         usable = view.page is page and self._entry(page, view) is None
         if usable and self._system.status_of(view.fd).st_nlink:
+            view.epoch = UNSTABLE  # so no lease
             return view
         return self._files.open_live(UNSTABLE)
 
@@ -350,7 +353,7 @@ class LogFile:
 
         So what one of them logs after another has rotated never goes to the old file.
         """
-        for log in list(_logs):
+        for log in _all_logs():
             if log.path == self.path:
                 log.end_lease()
 
@@ -360,7 +363,7 @@ class LogFile:
 
     def _settle(self, view: View, data: bytes, written: int) -> bool:
         """After a write that was short, or outlived its lease: tell whether the record is kept."""
-        if written == len(data) and view.page is not None and view.page.look() == view.epoch:
+        if written == len(data) and self._is_stable(view):
             view.size += written
             return True
         forked = os.getpid() != self._pid  # by code that runs no hooks: the position is shared
@@ -368,10 +371,18 @@ class LogFile:
             self.forget()
         with self._guard:
             view.until = NEVER
-            if written < len(data) and not self._files.complete(view, data, written):
+            if written < len(data) and not self._fragments.complete(view, data, written):
                 return False
             end = self._system.status_of(view.fd).st_size if forked else self._system.position(view.fd)
             return self._kept(view, end, data)
+
+    @staticmethod
+    def _is_stable(view: View) -> bool:
+        """Tell whether no names have been changed since a view was opened."""
+        try:
+            return view.page is not None and view.page.look() == view.epoch
+        except OSError:  # the page was closed by its number
+            return False
 
     def _kept(self, view: View, end: int, data: bytes) -> bool:
         """Tell whether a record that ends at `end` of a view's file is kept; see above."""
@@ -423,9 +434,17 @@ class LogFile:
 _logs: "weakref.WeakSet[LogFile]" = weakref.WeakSet()
 
 
+def _all_logs() -> "List[LogFile]":
+    while True:
+        try:
+            return list(_logs)
+        except RuntimeError:  # another thread has just made one  # noqa: PERF203
+            continue
+
+
 def _forget_all() -> None:
     """In a forked child: the descriptors are the parent's, their positions and locks as well."""
-    for log in list(_logs):
+    for log in _all_logs():
         log.forget()
 
 

@@ -8,6 +8,7 @@ appended to; somebody with more rights may rotate it, so its path is looked at f
 from typing import Optional
 
 from concurrent_log_handler.files import UNSTABLE, Files, View
+from concurrent_log_handler.fragments import Fragments
 
 
 class DeviceAppender:
@@ -40,6 +41,7 @@ class BareAppender:
 
     def __init__(self, files: Files) -> None:
         self._files = files
+        self._fragments = Fragments(files)
         self._view: Optional[View] = None
 
     def append(self, data: bytes, _occasion: object) -> None:
@@ -49,7 +51,7 @@ class BareAppender:
             self._view = files.open_live(UNSTABLE)
         written = files.system.write(self._view.fd, data)
         if written < len(data):
-            files.complete(self._view, data, written)
+            self._fragments.complete(self._view, data, written)
 
     def look_again(self) -> None:
         """Do nothing: each record looks."""
