@@ -46,6 +46,10 @@ class Posix(System):
         access = os.O_RDWR if writable else os.O_RDONLY
         return os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
 
+    def open_directory(self, path: str) -> int:
+        # O_PATH (Linux) needs no right to read the directory.
+        return os.open(path, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+
     def create(self, path: str, mode: int) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(path, flags, mode)
@@ -98,9 +102,7 @@ class Posix(System):
         raise FileNotFoundError(errno.ENOENT, "renamed meanwhile", path)
 
     status = staticmethod(os.stat)
-
-    def status_of(self, fd: int) -> os.stat_result:
-        return os.fstat(fd)
+    status_of = staticmethod(os.fstat)
 
     def set_owner(self, fd: int, user: int, group: int) -> None:
         os.fchown(fd, user, group)

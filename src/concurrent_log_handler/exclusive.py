@@ -1,91 +1,163 @@
 """The exclusive mode: one record at a time, under the lock.
 
-Lock, look at the inode, rotate if due, append, unlock: the protocol of 0.9.x, which also serves
-fleets that mix with it. One writer in this mode turns the log exclusive for all, by the page.
-It waits for the lock as long as it takes: where this mode is needed, an append without the lock
-would overwrite the record of another host, or land in a file that user code is just copying.
+Lock, look whether the log is still the one that is open, rotate if due, append, unlock: the
+protocol of 0.9.x, which also serves fleets that mix with it. One writer in this mode turns the log
+exclusive for all, by the page. It waits for the lock as long as it takes: where this mode is
+needed, an append without the lock would overwrite the record of another host, or land in a file
+that user code is just copying.
+
+The look for each record is one at the *directory*: while the time of its last change is the same,
+no name in it has been changed, so the log's own has not. That costs half as much as `os.stat` of
+the log, and something more: since Linux 6.13 a write to a file whose times somebody has asked for
+has to store them anew ("multigrain timestamps"), which nearly doubles its cost. Times are as coarse
+as a tick of the kernel, and on some file systems as two seconds. So this holds only when the last
+change is longer ago than that; until then, and for a log that is a symbolic link into another
+directory, the log itself is looked at. Once in `SURVEY` seconds everything is opened anew.
 """
 
 import os
-from typing import Optional
+import time
+from typing import Callable, ContextManager, Optional
 
-from concurrent_log_handler.files import ALWAYS, NEVER, UNSTABLE, Files, View
+from concurrent_log_handler.files import ALWAYS, NEVER, SHARE, UNSTABLE, Files, View
 from concurrent_log_handler.fragments import Fragments
+from concurrent_log_handler.system import System
+
+SURVEY = 0.5
+TICK = 0.1
+TICK_OF_WHOLE_SECONDS = 2.1  # vfat counts in twos, ext3 in ones
+NANOSECONDS = 10**9
+NOT_SETTLED = -1
+
+Append = Callable[[bytes, object], object]
+
+
+class Directory:
+    """An open directory, to see whether a name in it has been changed."""
+
+    def __init__(self, system: System, path: str) -> None:
+        self._system = system
+        self.fd = system.open_directory(path)
+
+    def __del__(self) -> None:
+        self._system.close(self.fd)
 
 
 class ExclusiveAppender:
     """Appends under the lock."""
 
-    def __init__(self, files: Files) -> None:
-        self._files = files
-        self._lock = files.lock
-        self._fragments = Fragments(files)
-        self._path = os.fsencode(files.names.log)  # or each look encodes it anew
-        self._status = files.system.status
-        self._write = files.system.write
-        self._opens_each_time = files.must_open_each_time()
-        self._limit = ALWAYS
-        self._looked = False
-        self._view: Optional[View] = None
+    def __init__(self, files: Files, guard: ContextManager[bool], attend: Append) -> None:
+        """Prepare to append.
 
-    def append(self, data: bytes, occasion: object) -> None:
+        Args:
+            files: the files of the log.
+            guard: the lock among the threads of this process.
+            attend: appends a record after having looked around, for when it is time to do so.
+
+        """
+        self._files = files
+        self._guard = guard
+        self._attend = attend
+        self._until = NEVER
+        self._clock = time.monotonic
+        self._lock = files.lock
+        self._flock = files.system.flock
+        self._take, self._free = files.system.LOCK, files.system.UNLOCK
+        self._status = files.system.status
+        self._status_of = files.system.status_of
+        self._write = files.system.write
+        self._fragments = Fragments(files)
+        self._limit = ALWAYS
+        self._opens_each_time = files.must_open_each_time()
+        self._view: Optional[View] = None
+        self._directory: Optional[Directory] = None
+        self._unchanged_since = NOT_SETTLED
+
+    def append(self, data: bytes, occasion: object = None) -> None:
         """Append one record; raise `OSError`, with nothing of it in the file, if that fails."""
-        lock = self._lock
-        if lock.held:
+        lock, view = self._lock, self._view
+        if self._clock() >= self._until or view is None or view.size >= view.full_at or lock.held:
+            self._attend(data, occasion)
+            return
+        with self._guard:
+            # Without a look at the path of the lock file, which `acquire` took a moment ago.
+            self._flock(lock.fd, self._take)
+            lock.held = True
+            try:
+                stands = self._stands(view)
+                if stands:
+                    view.size += self._append_to(view, data)
+            finally:
+                lock.release()
+        if not stands:
+            self._until = NEVER
+            self._attend(data, occasion)
+
+    def append_attended(self, data: bytes, occasion: object) -> None:
+        """Append one record after a look at the lock and the page, and open what is not open."""
+        if self._lock.held or not self._lock.acquire(None):
             # A signal handler or a finalizer logs while this thread appends or rotates. The lock
             # is ours, so the record is safe; to rotate is the business of the interrupted append.
-            self._append_once(data)
+            self._append_to(self._files.open_live(UNSTABLE), data)
             return
-        if self._looked:
-            lock.wait()
-        else:
-            self._lock_and_look()
         try:
-            view = self._view  # None where the log is opened each time: so NFS learns its length
-            if view is None:
-                view = self._open()
-                size = view.size
-            else:
-                try:
-                    status = self._status(self._path)
-                    size = status.st_size
-                    if status.st_ino != view.inode or status.st_dev != view.device:
-                        view = self._open()
-                        size = view.size
-                except FileNotFoundError:
-                    view = self._open()
-                    size = view.size
-            if size >= self._limit and self._rotates(occasion, size):
-                view = self._open()
-            written = self._write(view.fd, data)
-            if written != len(data):
-                self._fragments.complete(view, data, written)
-            if self._opens_each_time:
-                view.finish()
-        finally:
-            lock.release()
+            self._files.announce_exclusive()
+            settings = self._files.settings
+            self._limit = NEVER if self._files.hooks.must_lock() else settings.max_bytes or ALWAYS
+            view = self._open()  # anew, which is also how NFS learns the length
+            if view.size >= self._limit:
+                view = self._rotated(view, occasion)
+            self._append_to(view, data)
             if self._opens_each_time:
                 self._view = None
-                self._looked = self._looked and self._files.keeps_lock_open()
+                view.finish()
+            else:
+                self._trust(view)
+        finally:
+            self._lock.release()
+            if not self._files.settings.keep_file_open:
+                self._lock.close()
 
     def look_again(self) -> None:
-        """Check with the next record that the lock, the page and the settings are still the same."""
-        self._looked = False
+        """Attend to the next record: settings or surroundings may have changed."""
+        self._until = NEVER
 
     def close(self) -> None:
         """Close the log."""
-        self._view = None
+        self._until = NEVER
+        self._view = self._directory = None
 
-    def _lock_and_look(self) -> None:
-        files = self._files
-        self._lock.acquire(None)
+    def _append_to(self, view: View, data: bytes) -> int:
+        written = self._write(view.fd, data)
+        if written != len(data):
+            self._fragments.complete(view, data, written)
+        return len(data)
+
+    def _stands(self, view: View) -> bool:
+        """Tell whether a view's file is still the one that stands at the path."""
         try:
-            files.announce_exclusive()
-            self._limit = NEVER if files.hooks.must_lock() else files.settings.max_bytes or ALWAYS
-            self._looked = True
-        finally:
-            if not self._looked:
-                self._lock.release()
+            if self._unchanged_since != NOT_SETTLED and self._directory is not None:
+                return self._status_of(self._directory.fd).st_mtime_ns == self._unchanged_since
+            status = self._status(self._files.names.log)
+        except OSError:
+            return False
+        return status.st_ino == view.inode and status.st_dev == view.device
+
+    def _trust(self, view: View) -> None:
+        """Let the next records be appended with no more than a look at the directory."""
+        files, limit = self._files, self._limit
+        view.size = files.system.length(view.fd)
+        view.full_at = view.size + max(limit - view.size, 0) // SHARE if limit < ALWAYS else ALWAYS
+        self._until = self._clock() + SURVEY
+        self._unchanged_since = NOT_SETTLED
+        if not os.path.islink(files.names.log):
+            self._directory = Directory(files.system, files.names.directory)
+            changed = self._status_of(self._directory.fd).st_mtime_ns
+            tick = TICK if changed % NANOSECONDS else TICK_OF_WHOLE_SECONDS
+            if time.time() - changed / NANOSECONDS > tick and self._stands(view):
+                self._unchanged_since = changed
+            else:
+                self._until = self._clock() + TICK
 
     def _open(self) -> View:
         self._view = None  # closes it: on NFS no other descriptor to the log may be open
@@ -93,15 +165,10 @@ class ExclusiveAppender:
         view = self._view = self._files.open_live(UNSTABLE)
         return view
 
-    def _rotates(self, occasion: object, size: int) -> bool:
-        if not self._files.may_rotate() or not self._files.hooks.is_due(occasion, size):
-            return False
-        self._view = None  # no descriptor to the log may be open while user code moves it
+    def _rotated(self, view: View, occasion: object) -> View:
+        """Rotate if the handler's rule says so; return what to append to."""
+        if not self._files.may_rotate() or not self._files.hooks.is_due(occasion, view.size):
+            return view
+        self._view = None
         self._files.hooks.rotate()
-        return True
-
-    def _append_once(self, data: bytes) -> None:
-        view = self._files.open_live(UNSTABLE)
-        written = self._write(view.fd, data)
-        if written != len(data):
-            self._fragments.complete(view, data, written)
+        return self._open()

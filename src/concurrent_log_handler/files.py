@@ -26,6 +26,7 @@ from concurrent_log_handler.state import (
 from concurrent_log_handler.system import System, is_regular
 
 BACK_OFF = 1.0
+SHARE = 64  # of what is left of a file, after which its length is looked at again
 UNSTABLE = -(2**62)  # the epoch of a view that has none; less than any, and no page is so short
 NEVER = float("-inf")
 ALWAYS = float("inf")
@@ -115,12 +116,6 @@ class Files:
     def must_open_each_time(self) -> bool:
         """Tell whether the log must be opened anew for each record."""
         return not self.settings.keep_file_open or self._file_system().stale_end_of_file
-
-    def keeps_lock_open(self) -> bool:
-        """Close the lock file if the settings ask for that; tell whether it is still open."""
-        if not self.settings.keep_file_open:
-            self.lock.close()
-        return self.settings.keep_file_open
 
     def is_device(self) -> bool:
         """Tell whether the log is something that is only written to: a device, a pipe, a socket."""

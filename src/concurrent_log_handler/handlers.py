@@ -20,7 +20,7 @@ from typing import Any, Callable, Optional, Sequence, Set, Tuple, Union
 from concurrent_log_handler.logfile import LogFile
 from concurrent_log_handler.naming import Names, names_of, numbered
 from concurrent_log_handler.rotation import Hooks, Mover
-from concurrent_log_handler.settings import Settings, file_attributes, text_form, whole_number
+from concurrent_log_handler.settings import Settings, file_attributes, require, text_form, whole_number
 from concurrent_log_handler.system import System
 
 
@@ -33,6 +33,17 @@ def this_system() -> System:
     raise ImportError(
         "concurrent-log-handler 1.0 does not run on Windows yet; install concurrent-log-handler<1.0 there"
     )
+
+
+def log_path(filename: "Union[str, os.PathLike[str]]", mode: str) -> str:
+    """Return the absolute path of a log; raise `ValueError` or `OSError` if there can be none."""
+    path = os.path.abspath(os.fspath(filename))
+    require("filename", filename, "\0" not in path, "a path without NUL characters")
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "filename is a directory", path)
+    if mode == "x" and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "filename exists, and mode='x' demands a new file", path)
+    return path
 
 
 SYSTEM = this_system()
@@ -118,8 +129,13 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
         if delay not in (None, True):
             message = "delay is ignored: the file is opened with the first record"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
-        if not (header is None or isinstance(header, str) or callable(header)):
-            raise ValueError(f"header={header!r} is not allowed: must be text or a callable")
+        require(
+            "header",
+            header,
+            header is None or isinstance(header, str) or callable(header),
+            "text or callable",
+        )
+        require("terminator", terminator, terminator is None or isinstance(terminator, str), "text")
         settings = Settings(
             mode=mode,
             max_bytes=maxBytes,
@@ -129,28 +145,23 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             locking=locking,
             patience=patience,
         ).checked()
-        form = text_form(encoding, errors, unicode_error_policy, newline)
-        path = os.path.abspath(os.fspath(filename))
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, "filename: a directory cannot be a log", path)
-        if settings.mode == "x" and os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, "filename: mode='x' demands a new file", path)
-
+        self._form = text_form(encoding, errors, unicode_error_policy, newline)
+        self._codec, self._errors, self._mark, self._line_break = self._form
+        self.baseFilename = log_path(filename, settings.mode)
+        self.lockFilename = self.getLockFilename(lock_file_directory)
+        self._reported: Set[Tuple[str, str]] = set()
+        self._trace = self._print if debug else None
+        self._log = LogFile(SYSTEM, self._names(), settings, self._hooks())
+        # Not before all is right: `logging` closes what it has once seen at the end of the program.
         super().__init__(filename, settings.mode, encoding=encoding, delay=True)
+        self.errors = self._form.errors
         self.terminator = terminator or "\n"
-        self.errors = form.errors
         self.newline = newline
         self.unicode_error_policy = unicode_error_policy
         self.owner, self.chmod, self.umask = owner, chmod, umask
         self.use_gzip = bool(use_gzip)
         self.keep_file_open = settings.keep_file_open
         self.header = header
-        self.lockFilename = self.getLockFilename(lock_file_directory)
-        self._form = form
-        self._codec, self._errors, self._mark, self._line_break = form
-        self._reported: Set[Tuple[str, str]] = set()
-        self._trace = self._print if debug else None
-        self._log = LogFile(SYSTEM, self._names(), settings, self._hooks())
 
     @property
     def maxBytes(self) -> int:
@@ -215,7 +226,11 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
         directory, name = self.baseLockFilename(self.baseFilename)
         if lock_file_directory:
             directory = os.path.abspath(os.fspath(lock_file_directory))
-            os.makedirs(directory, exist_ok=True)
+            try:
+                os.makedirs(directory, exist_ok=True)
+            except OSError as error:
+                reason = f"lock_file_directory cannot be made: {error.strerror}"
+                raise type(error)(error.errno, reason, directory) from None
         return os.path.join(directory, name)
 
     @staticmethod
@@ -284,13 +299,16 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             raise UserCodeError(f"rotator failed: {error!r}") from error
 
     def _head(self) -> bytes:
-        """Return the byte-order mark and the header, a line of its own."""
-        text = self._user_code("header", self.header, default="") if callable(self.header) else self.header
+        """Return what a new file begins with; a header that fails is reported and left out."""
+        header: bytes = self._user_code("header", self._encoded_header, default=b"")
+        return self._mark + header
+
+    def _encoded_header(self) -> bytes:
+        """Return the header, a line of its own."""
+        text = self.header() if callable(self.header) else self.header
         if not text:
-            return self._mark
-        if not text.endswith(self.terminator):
-            text += self.terminator
-        return self._mark + self._form.encoded(text)
+            return b""
+        return self._form.encoded(text if text.endswith(self.terminator) else text + self.terminator)
 
     def _filler(self, size: int) -> bytes:
         """Return as many bytes that read as an empty line; too few hold only its end."""

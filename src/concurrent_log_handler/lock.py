@@ -23,7 +23,7 @@ class FileLock:
         self._flock, self._lock, self._unlock = system.flock, system.LOCK, system.UNLOCK
         self._path = path
         self._create = create
-        self._fd = -1
+        self.fd = -1
         self._identity: Optional[os.stat_result] = None
         self.held = False
 
@@ -46,37 +46,28 @@ class FileLock:
                 time.sleep(PAUSE)
         return True
 
-    def wait(self) -> None:
-        """Take the lock, which is open, for as long as it takes, without a look at its path.
-
-        For those who took it a moment ago by `acquire`: a lock file that somebody has deleted
-        since then is locked beside its successor.
-        """
-        self._flock(self._fd, self._lock)
-        self.held = True
-
     def release(self) -> None:
         """Free the lock."""
         self.held = False
         try:
-            self._flock(self._fd, self._unlock)
+            self._flock(self.fd, self._unlock)
         except OSError:  # closed by its number, and so unlocked; what was done under it is done
             self.close()
 
     def open(self) -> None:
         """Open the lock file, made if need be; raise `OSError` if there can be none."""
-        if self._fd >= 0:
+        if self.fd >= 0:
             return
         try:
             fd = self._open_existing()
         except FileNotFoundError:
             self._create()
             fd = self._open_existing()
-        self._fd, self._identity = fd, self._system.status_of(fd)
+        self.fd, self._identity = fd, self._system.status_of(fd)
 
     def close(self) -> None:
         """Let go of the file; only its description, which a forked child shares, keeps the lock."""
-        fd, self._fd, self.held = self._fd, -1, False
+        fd, self.fd, self.held = self.fd, -1, False
         if fd >= 0:
             self._system.close(fd, self._identity)
 
@@ -84,8 +75,8 @@ class FileLock:
         """Try once; a lock on a file that is no longer at the path excludes nobody and is let go."""
         self.open()
         if blocking:
-            self._flock(self._fd, self._lock)
-        elif not self._system.try_lock(self._fd):
+            self._flock(self.fd, self._lock)
+        elif not self._system.try_lock(self.fd):
             return False
         if not self._is_the_one_at_its_path():
             self.close()
@@ -95,7 +86,7 @@ class FileLock:
 
     def _is_the_one_at_its_path(self) -> bool:
         try:
-            return os.path.samestat(self._system.status(self._path), self._system.status_of(self._fd))
+            return os.path.samestat(self._system.status(self._path), self._system.status_of(self.fd))
         except OSError:
             return False
 

@@ -1,17 +1,9 @@
 """One process's view of one log: how a record gets to the disk.
 
-In the atomic mode no writer takes a lock. It writes, and then has to know whether the names of the files
-have been changed meanwhile (the *epoch* of the page, see `state.py`). If not, which is the usual
-way out, the record is in the live file. If so, the file that it wrote to may have been renamed,
-which is no harm, or deleted or compressed, which is. Whoever does such a thing *seals* the file
-first: it says in the ring of the page how much of it is kept. So `_kept` asks
-
-1. the ring: if the file is there, the record is kept if it ends before that length;
-2. whether the file still has a name: then it is kept;
-3. the ring once more, as the file may have been sealed, and unlinked, between 1 and 2;
-
-and a record that is not kept is written again. The order of the three questions, and that the
-ring is written before the file is consumed, is what makes it right.
+In the atomic mode no writer takes a lock. It writes, and then has to know whether the names of the
+files have been changed meanwhile, which the *epoch* of the page tells (`state.py`). If not, which is
+the usual way out, the record is in the live file. If so, `kept.py` finds out whether it is still
+there, and a record that is not is written again.
 
 A look costs as much as a third of the write. So a look is good for all writes that end within a
 `LEASE` of its beginning (see `state.py` for why that is safe), and the one before a write then
@@ -43,16 +35,16 @@ from typing import List, Optional, Union
 
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.exclusive import ExclusiveAppender
-from concurrent_log_handler.files import ALWAYS, NEVER, UNSTABLE, Files, NotRegularError, View
+from concurrent_log_handler.files import ALWAYS, NEVER, SHARE, UNSTABLE, Files, NotRegularError, View
 from concurrent_log_handler.fragments import Fragments
+from concurrent_log_handler.kept import is_kept, is_stable, sealed
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.plain import BareAppender, DeviceAppender
 from concurrent_log_handler.rotation import Hooks
 from concurrent_log_handler.settings import Settings
-from concurrent_log_handler.state import EXCLUSIVE, FOREVER, LEASE, PENDING, Entry, Page, PageError
+from concurrent_log_handler.state import EXCLUSIVE, LEASE, Page, PageError
 from concurrent_log_handler.system import System, is_regular
 
-SHARE = 64
 WRITTEN_IN_A_LEASE = 128 * 1024  # more than all processes of a large machine write in that time
 SURVEY = 0.5
 BACK_OFF = 1.0
@@ -123,11 +115,6 @@ class LogFile:
 
         """
         try:
-            appender = self._appender
-            if appender is not None and self._clock() < self._survey_at and not FORKS_UNSEEN:
-                with self._guard:
-                    appender.append(data, occasion)
-                return
             view = self._view
             if view.size >= view.full_at or self._clock() >= view.until:
                 attended = self._attend(data, occasion)
@@ -181,6 +168,7 @@ class LogFile:
             self._guard = threading.RLock()  # the parent's may be held by a thread that is not here
             self._pid = os.getpid()
         self._view = self._no_view
+        vars(self).pop("append", None)
         appender, self._appender = self._appender, None
         if appender is not None:
             appender.close()
@@ -209,7 +197,7 @@ class LogFile:
                 if view is not None:
                     return view
             if self._appender is not None:
-                self._appender.append(data, occasion)
+                self._appender.append_attended(data, occasion)
                 return None
         return self._attend(data, occasion)
 
@@ -253,15 +241,22 @@ class LogFile:
             lockable = files.can_lock()
             page = files.refresh_page(make=lockable)
             if page is None or page.head().mode == EXCLUSIVE or files.must_be_exclusive():
-                appender = ExclusiveAppender(files) if lockable else BareAppender(files)
+                appender = self._exclusive_appender() if lockable else BareAppender(files)
         if type(appender) is not type(self._appender):
             if self._appender is not None:
                 self._appender.close()
             self._view = self._no_view
             self._appender = appender
+            if isinstance(appender, ExclusiveAppender) and not FORKS_UNSEEN:
+                vars(self)["append"] = appender.append  # a shorter way to where `_attend` would lead
+            else:
+                vars(self).pop("append", None)
             files.trace(f"appending by {type(appender or self).__name__}")
         elif self._appender is not None:
             self._appender.look_again()
+
+    def _exclusive_appender(self) -> ExclusiveAppender:
+        return ExclusiveAppender(self._files, self._guard, type(self).append.__get__(self))
 
     def _current_view(self) -> Optional[View]:
         """Return a view of the live file, or None if it is to be appended to in another way."""
@@ -271,6 +266,7 @@ class LogFile:
         patience = self.settings.patience if time.monotonic() >= self._wait_again_at else 0.0
         try:
             self._view = self._reopen(time.monotonic() + patience)
+            self._end_leases()
         except (NotRegularError, PageError):
             self._survey_at = NEVER
             self._look_around()
@@ -320,7 +316,7 @@ class LogFile:
         self._files.trace("a rotation takes long; going on without waiting for it")
         self._wait_again_at = time.monotonic() + BACK_OFF
         view = self._view
-        usable = view.page is page and self._entry(page, view) is None
+        usable = view.page is page and sealed(page, view) is None
         if usable and self._system.status_of(view.fd).st_nlink:
             view.epoch = UNSTABLE  # so no lease
             return view
@@ -363,7 +359,7 @@ class LogFile:
 
     def _settle(self, view: View, data: bytes, written: int) -> bool:
         """After a write that was short, or outlived its lease: tell whether the record is kept."""
-        if written == len(data) and self._is_stable(view):
+        if written == len(data) and is_stable(view):
             view.size += written
             return True
         forked = os.getpid() != self._pid  # by code that runs no hooks: the position is shared
@@ -374,61 +370,8 @@ class LogFile:
             if written < len(data) and not self._fragments.complete(view, data, written):
                 return False
             end = self._system.status_of(view.fd).st_size if forked else self._system.position(view.fd)
-            return self._kept(view, end, data)
-
-    @staticmethod
-    def _is_stable(view: View) -> bool:
-        """Tell whether no names have been changed since a view was opened."""
-        try:
-            return view.page is not None and view.page.look() == view.epoch
-        except OSError:  # the page was closed by its number
-            return False
-
-    def _kept(self, view: View, end: int, data: bytes) -> bool:
-        """Tell whether a record that ends at `end` of a view's file is kept; see above."""
-        deadline = self._clock() + self.settings.patience
-        while True:
-            entry = self._sealed(view)
-            if entry is None:
-                if self._system.status_of(view.fd).st_nlink:
-                    return True
-                entry = self._sealed(view)
-                if entry is None:
-                    return False
-            if entry.length != PENDING:
-                return end <= entry.length or self._survived_cut(view, entry, end, data)
-            if self._clock() >= deadline:
-                return False
-            time.sleep(PAUSE)
-
-    def _survived_cut(self, view: View, entry: Entry, end: int, data: bytes) -> bool:
-        """Tell whether a record came after the cut that took a fragment back, not before it.
-
-        The file lives on then, and what is at its place in the file can be read.
-        """
-        if entry.until == FOREVER:
-            return False
-        try:
-            return self._system.read_back(view.fd, self.path, len(data), end - len(data)) == data
-        except OSError:  # no right to read one's own log: better twice than not at all
-            return False
-
-    def _sealed(self, view: View) -> Optional[Entry]:
-        """Return what the pages say of a view's file: its own, and one that came in its place."""
-        for page in (view.page, self._files.page):
-            if page is not None:
-                entry = self._entry(page, view)
-                if entry is not None:
-                    return entry
-        return None
-
-    @staticmethod
-    def _entry(page: Page, view: View) -> Optional[Entry]:
-        try:
-            entry = page.entry(view.status)
-        except OSError:  # the page was closed by its number; the link count is left
-            return None
-        return entry if entry is not None and view.epoch < entry.until else None
+            pages = (view.page, self._files.page)  # the second may have come in the place of the first
+            return is_kept(self._system, view, pages, data, end, self.path, self.settings.patience)
 
 
 _logs: "weakref.WeakSet[LogFile]" = weakref.WeakSet()

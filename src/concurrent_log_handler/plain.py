@@ -18,7 +18,7 @@ class DeviceAppender:
         self._files = files
         self._fd = -1
 
-    def append(self, data: bytes, _occasion: object) -> None:
+    def append_attended(self, data: bytes, _occasion: object) -> None:
         """Write one record, in several pieces if the device takes no more at once."""
         system = self._files.system
         if self._fd < 0:
@@ -44,7 +44,7 @@ class BareAppender:
         self._fragments = Fragments(files)
         self._view: Optional[View] = None
 
-    def append(self, data: bytes, _occasion: object) -> None:
+    def append_attended(self, data: bytes, _occasion: object) -> None:
         """Append one record to what stands at the path."""
         files = self._files
         if self._view is None or not files.is_live(self._view):

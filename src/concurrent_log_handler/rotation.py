@@ -27,7 +27,7 @@ link. The shift of many backups happens before it; it stops at the first gap, so
 on the backups that exist, never on `backupCount`.
 
 What is deleted is sealed first, with length 0, so that a writer which still has it open, and wrote
-too late, writes again. The order matters: see `kept` in `logfile.py`.
+too late, writes again. The order matters: see `kept.py`.
 """
 
 import os

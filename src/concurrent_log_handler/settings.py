@@ -19,6 +19,7 @@ UNICODE_ERROR_POLICIES = ("ignore", "replace", "strict")
 NEWLINES = (None, "", "\n", "\r", "\r\n")
 MODES = ("a", "w", "x")
 LARGEST_MODE = 0o7777
+LARGEST_OWNER = 2**32 - 2  # the next one, -1 to chown(), means nobody
 
 
 class FileAttributes(NamedTuple):
@@ -51,14 +52,14 @@ class Settings(NamedTuple):
 
     def checked(self) -> "Settings":
         """Return these settings in their normal form; raise `ValueError` for what is not allowed."""
-        _require(
+        require(
             "mode",
             self.mode,
             isinstance(self.mode, str) and _base_mode(self.mode) in MODES,
             "'a' (append), 'w' (start anew) or 'x' (must not exist yet)",
         )
-        _require("locking", self.locking, self.locking in LOCKING, "one of " + _listed(LOCKING))
-        _require(
+        require("locking", self.locking, self.locking in LOCKING, "one of " + _listed(LOCKING))
+        require(
             "patience",
             self.patience,
             _is_number(self.patience) and 0 <= self.patience < float("inf"),
@@ -103,7 +104,7 @@ def text_form(
     Raises `LookupError` for an unknown encoding or error handler, `ValueError` for a `newline`
     that `open` would refuse.
     """
-    _require("newline", newline, newline in NEWLINES, "None, '', '\\n', '\\r' or '\\r\\n'")
+    require("newline", newline, newline in NEWLINES, "None, '', '\\n', '\\r' or '\\r\\n'")
     if policy not in UNICODE_ERROR_POLICIES:
         known = _listed(UNICODE_ERROR_POLICIES)
         message = f"unicode_error_policy={policy!r} is not one of {known}; 'ignore' is used"
@@ -154,8 +155,8 @@ def owner_numbers(owner: Optional[Sequence[Any]], system: System) -> Tuple[Optio
     """
     if not owner:
         return None, None
-    pair = [] if isinstance(owner, (str, bytes)) else list(owner)
-    _require(
+    pair = [] if isinstance(owner, (str, bytes, int)) else list(owner)
+    require(
         "owner", owner, len(pair) == len(("user", "group")), "a pair of user and group, by name or number"
     )
     user, group = pair
@@ -166,8 +167,11 @@ def owner_numbers(owner: Optional[Sequence[Any]], system: System) -> Tuple[Optio
 
 
 def _number(owner: Any, what: str, name: Any, number_of: Callable[[str], Optional[int]]) -> Optional[int]:
+    if _is_whole(name):
+        require("owner", owner, 0 <= name <= LARGEST_OWNER, f"numbers from 0 to {LARGEST_OWNER}")
+        return int(name)
     try:
-        return name if _is_whole(name) else number_of(name)
+        return number_of(name)
     except (KeyError, TypeError):
         raise LookupError(f"owner={owner!r}: there is no {what} {name!r}") from None
 
@@ -178,7 +182,7 @@ def file_attributes(
     """Return the attributes that these arguments of 0.9.x ask for."""
     for name, value in (("chmod", chmod), ("umask", umask)):
         allowed = value is None or (_is_whole(value) and 0 <= value <= LARGEST_MODE)
-        _require(name, value, allowed, "None or permissions such as 0o640")
+        require(name, value, allowed, "None or permissions such as 0o640")
     user, group = owner_numbers(owner, system)
     return FileAttributes(user, group, chmod, umask)
 
@@ -186,7 +190,7 @@ def file_attributes(
 def whole_number(name: str, value: Any) -> int:
     """Return a size or a count as an int; raise `ValueError` unless it is whole and not negative."""
     whole = _is_whole(value) or (isinstance(value, float) and value.is_integer())
-    _require(name, value, whole and value >= 0, "a whole number, 0 or more")
+    require(name, value, whole and value >= 0, "a whole number, 0 or more")
     return int(value)
 
 
@@ -207,6 +211,7 @@ def _listed(values: Sequence[str]) -> str:
     return ", ".join(repr(value) for value in values)
 
 
-def _require(name: str, value: Any, condition: bool, allowed: str) -> None:
+def require(name: str, value: Any, condition: bool, allowed: str) -> None:
+    """Raise a `ValueError` that names the argument, its value and what is allowed, unless it is."""
     if not condition:
         raise ValueError(f"{name}={value!r} is not allowed: must be {allowed}")

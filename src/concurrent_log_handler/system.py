@@ -47,6 +47,10 @@ class System(abc.ABC):
         """Open an existing helper file, never through a symbolic link at its name."""
 
     @abc.abstractmethod
+    def open_directory(self, path: str) -> int:
+        """Open a directory, whose status alone is of interest."""
+
+    @abc.abstractmethod
     def create(self, path: str, mode: int) -> int:
         """Create a file that does not exist yet and open it; the umask of the process applies.
 

@@ -1,0 +1,102 @@
+"""Whether a record is kept that was written while the names of the files may have been changed.
+
+The file that it went to may have been renamed meanwhile, which is no harm, or deleted, cut or
+compressed, which is. Whoever does such a thing *seals* the file first: it says in the ring of the
+page how much of it is kept (`state.py`). So these are asked, in this order:
+
+1. the ring: if the file is there, the record is kept if it ends before that length;
+2. whether the file still has a name: then the record is kept;
+3. the ring once more, as the file may have been sealed, and unlinked, between 1 and 2;
+
+and a file with no name and no seal is gone. The order of the questions, and that the ring is
+written before the file is consumed, is what makes it right. Asking for the name first would lose a
+record in a file that is sealed after the answer.
+
+While a sealing is under way, its length is unknown (`PENDING`). It is waited for; if that takes too
+long (its process is frozen), the record counts as not kept. It may be there twice then: the one
+case of a double, written down in the documentation.
+"""
+
+import time
+from typing import Iterable, Optional
+
+from concurrent_log_handler.files import View
+from concurrent_log_handler.state import FOREVER, PENDING, Entry, Page
+from concurrent_log_handler.system import System
+
+PAUSE = 0.001
+
+
+def is_stable(view: View) -> bool:
+    """Tell whether no names have been changed since a view was opened."""
+    try:
+        return view.page is not None and view.page.look() == view.epoch
+    except OSError:  # the page was closed by its number
+        return False
+
+
+def is_kept(
+    system: System,
+    view: View,
+    pages: Iterable[Optional[Page]],
+    data: bytes,
+    end: int,
+    path: str,
+    patience: float,
+) -> bool:
+    """Tell whether a record is kept.
+
+    Args:
+        system: the system calls.
+        view: what it was written to.
+        pages: the pages that may know of that file.
+        data: the record.
+        end: where it ends in the file.
+        path: the path of the log.
+        patience: how long to wait for a length that is pending, in seconds.
+
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        entry = _first_seal(pages, view)
+        if entry is None:
+            if system.status_of(view.fd).st_nlink:
+                return True
+            entry = _first_seal(pages, view)
+            if entry is None:
+                return False
+        if entry.length != PENDING:
+            return end <= entry.length or _survived_cut(system, view, entry, data, end, path)
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(PAUSE)
+
+
+def sealed(page: Page, view: View) -> Optional[Entry]:
+    """Return what a page says of a view's file, for those who opened it when the view was opened."""
+    try:
+        entry = page.entry(view.status)
+    except OSError:  # the page was closed by its number; the link count is left
+        return None
+    return entry if entry is not None and view.epoch < entry.until else None
+
+
+def _first_seal(pages: Iterable[Optional[Page]], view: View) -> Optional[Entry]:
+    for page in pages:
+        entry = None if page is None else sealed(page, view)
+        if entry is not None:
+            return entry
+    return None
+
+
+def _survived_cut(system: System, view: View, entry: Entry, data: bytes, end: int, path: str) -> bool:
+    """Tell whether a record came after the cut that took a fragment back, not before it.
+
+    The file lives on then, and what is at its place in the file can be read.
+    """
+    if entry.until == FOREVER:
+        return False
+    try:
+        return system.read_back(view.fd, path, len(data), end - len(data)) == data
+    except OSError:  # no right to read one's own log: better twice than not at all
+        return False

@@ -1,0 +1,195 @@
+"""A process dies in the middle of a rotation; those who log after it leave the folder as if it had not been there."""
+
+import functools
+import re
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Callable, List, NamedTuple, Tuple
+
+import pytest
+
+from concurrent_log_handler import handlers
+from concurrent_log_handler._posix import Posix
+from concurrent_log_handler.system import System
+from support.children import Children, Writer
+from support.folder import LIVE, Files, backups, contents, logged, plant
+from support.records import EVEN, even, line
+from support.writers import POINTS, Deed, Said, Scribe, WatchedHandler, exit_at_once, kill_myself
+
+FULL = 4
+"""Records in a full file."""
+DEAD, HEIR, THIRD = 1, 2, 3
+FOREIGN = {
+    name: b"not the log's\n"
+    for name in ("app.log.bak", "app.log.1.old", "app.log.01", ".__app.tmp", ".__app.0123456789abcdef", "other.log.1")
+}
+
+
+class Layout(NamedTuple):
+    """A folder before the rotation: how many backups are to be kept, and which are there."""
+
+    keep: int
+    numbers: Tuple[int, ...]
+
+
+LAYOUTS = {
+    "keeps-none": Layout(0, (1, 2)),
+    "keeps-one": Layout(1, (1,)),
+    "keeps-three-of-three": Layout(3, (1, 2, 3)),
+    "keeps-three-with-a-gap": Layout(3, (1, 3)),
+    "keeps-three-without-the-first": Layout(3, (2, 3)),
+    "keeps-many-with-a-gap": Layout(100, (1, 2, 4, 5)),
+}
+
+at_each_point = pytest.mark.parametrize("point", POINTS)
+with_each_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+in_both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])
+
+
+def records(writer: int, first: int, last: int) -> List[bytes]:
+    return [line(even, writer, number) for number in range(first, last + 1)]
+
+
+class Scene:
+    """A log with backups, and with files beside it that are not its own; and the processes that log to it."""
+
+    def __init__(self, folder: Path, children: Children, layout: Layout, locking: str) -> None:
+        self._folder = folder
+        self._before: Files = {**backups(layout.numbers), **FOREIGN}
+        plant(folder, self._before)
+        self._keep = layout.keep
+        self._children = children
+        self.make: Callable[..., WatchedHandler] = functools.partial(
+            WatchedHandler, str(folder / LIVE), maxBytes=FULL * EVEN, backupCount=layout.keep, locking=locking
+        )
+
+    def writer(self, number: int, **interrupts: Deed) -> Writer:
+        return self._children.writer(functools.partial(self.make, interrupts=interrupts), number)
+
+    def after(self, *parts: List[bytes]) -> Files:
+        """Return what the folder would be if nobody had died, and these records had been logged in turn."""
+        return logged(self._before, [record for part in parts for record in part], FULL * EVEN, self._keep)
+
+    def found(self, drafts: bool = True) -> Files:
+        return {
+            name: content
+            for name, content in contents(self._folder).items()
+            if drafts or not re.fullmatch(r"\.__app\.[0-9a-f]{16}\.tmp", name)
+        }
+
+
+@pytest.fixture
+def scene(live: Path, children: Children, layout: Layout, locking: str) -> Scene:
+    return Scene(live.parent, children, layout, locking)
+
+
+def log(writer: Writer, count: int = 1) -> Said:
+    said = writer.log(count)
+    assert (said.failures, said.reports) == ((), ())
+    return said
+
+
+def die(writer: Writer, code: int = -9) -> None:
+    """Let a writer log the record that it does not survive."""
+    writer.tell(1)
+    assert writer.ended() == code
+
+
+@in_both_modes
+@with_each_layout
+@at_each_point
+def test_a_new_process_mends_it(scene: Scene, point: str) -> None:
+    dying = scene.writer(DEAD, **{point: kill_myself})
+    log(dying, FULL)
+    die(dying)
+    heir = scene.writer(HEIR)
+    for number in range(1, 2 * FULL + 2):
+        log(heir)
+        assert scene.found() == scene.after(records(DEAD, 1, FULL), records(HEIR, 1, number))
+
+
+@in_both_modes
+@with_each_layout
+@at_each_point
+def test_a_process_that_was_running_mends_it(scene: Scene, point: str) -> None:
+    heir, dying = scene.writer(HEIR), scene.writer(DEAD, **{point: kill_myself})
+    log(heir, FULL // 2)
+    log(dying, FULL // 2)
+    die(dying)
+    for number in range(FULL // 2 + 1, 3 * FULL):
+        said = log(heir)
+        # What the dead one had in the making, after its rotation was over, goes with the next rotation.
+        assert scene.found(drafts=said.rotations > 0) == scene.after(
+            records(HEIR, 1, FULL // 2), records(DEAD, 1, FULL // 2), records(HEIR, FULL // 2 + 1, number)
+        )
+
+
+@pytest.mark.parametrize("locking", ["atomic"])
+@pytest.mark.parametrize("layout", [LAYOUTS["keeps-three-of-three"]])
+@at_each_point
+def test_it_does_not_matter_how_it_died(scene: Scene, point: str) -> None:
+    dying = scene.writer(DEAD, **{point: exit_at_once})
+    log(dying, FULL)
+    die(dying, code=9)
+    log(scene.writer(HEIR), FULL + 1)
+    assert scene.found() == scene.after(records(DEAD, 1, FULL), records(HEIR, 1, FULL + 1))
+
+
+@in_both_modes
+@pytest.mark.parametrize("layout", [LAYOUTS["keeps-none"], LAYOUTS["keeps-three-of-three"]])
+@pytest.mark.parametrize("second", ["publish", "close_epoch", "sweep"])
+@pytest.mark.parametrize("first", ["open_epoch", "set_aside", "publish"])
+def test_the_one_who_mends_it_may_die_of_that_too(scene: Scene, first: str, second: str) -> None:
+    dying = scene.writer(DEAD, **{first: kill_myself})
+    log(dying, FULL)
+    die(dying)
+    die(scene.writer(HEIR, **{second: kill_myself}))
+    third = scene.writer(THIRD)
+    for number in range(1, 2 * FULL + 2):
+        log(third)
+        assert scene.found() == scene.after(records(DEAD, 1, FULL), records(THIRD, 1, number))
+
+
+class MortalSystem(Posix):
+    """The system calls; the process dies instead of making the one that it is told."""
+
+    def __init__(self) -> None:
+        self.calls_left = 0
+        for name in System.__abstractmethods__:
+            setattr(self, name, functools.partial(self._call, getattr(self, name)))
+
+    def _call(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if self.calls_left:
+            self.calls_left -= 1
+            if not self.calls_left:
+                kill_myself()
+        return call(*args, **options)
+
+
+def log_once_too_often(connection: Connection, make: Callable[[], WatchedHandler], call: int) -> None:
+    """Log until the file is full, then a record more, during which only `call` - 1 system calls are made."""
+    system = MortalSystem()
+    vars(handlers)["SYSTEM"] = system
+    scribe = Scribe(make(), DEAD)
+    assert scribe.log(FULL).failures == ()
+    system.calls_left = call
+    connection.send(scribe.log())
+
+
+@in_both_modes
+@pytest.mark.parametrize("layout", [LAYOUTS["keeps-none"], LAYOUTS["keeps-three-with-a-gap"]])
+def test_it_may_die_before_any_system_call(tmp_path: Path, children: Children, layout: Layout, locking: str) -> None:
+    code, call = -9, 0
+    while code == -9:
+        call += 1
+        folder = tmp_path / str(call)
+        folder.mkdir()
+        scene = Scene(folder, children, layout, locking)
+        code = children.start(log_once_too_often, scene.make, call).ended()
+        log(scene.writer(HEIR), 2 * FULL + 1)
+        # Who dies right after its record was written could not acknowledge it any more.
+        ends = [scene.after(records(DEAD, 1, last), records(HEIR, 1, 2 * FULL + 1)) for last in (FULL, FULL + 1)]
+        assert scene.found() in ends, f"killed before call {call}"
+    assert code == 0
+    assert scene.found() == ends[1]
+    assert call > 20

@@ -1,0 +1,156 @@
+"""The processes that a test starts: told what to do over a pipe, waited for within bounds, gone when it ends."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Callable, List, Optional, Type, TypeVar
+
+from support.records import Shape, even
+from support.writers import Said, WatchedHandler, serve
+
+LONG = 30.0
+"""Seconds within which everything has happened, on a slow and busy machine too."""
+PAUSE = 0.001
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = LONG) -> T:
+    """Wait until a condition holds; return its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(PAUSE)
+
+
+class Child:
+    """A process that runs a function, which is given its end of a pipe."""
+
+    def __init__(self, by: str, target: Callable[..., None], *args: Any) -> None:
+        context: Any = multiprocessing.get_context(by)
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_run, args=(theirs, target, *args), daemon=True)
+        self._process.start()
+        theirs.close()  # or its death would not show as the end of the pipe
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        pid = self._process.pid
+        assert pid is not None
+        return int(pid)
+
+    def tell(self, message: Any) -> None:
+        """Send it something."""
+        self._connection.send(message)
+
+    def answer(self) -> Any:
+        """Return what it sends next."""
+        assert self._connection.poll(LONG), f"no answer within {LONG} s"
+        try:
+            return self._connection.recv()
+        except EOFError:
+            raise AssertionError(f"it has ended, with {self.ended()}") from None
+
+    def ended(self) -> int:
+        """Wait for its end; return its exit code, negative for a signal."""
+        self._process.join(LONG)
+        code = self._process.exitcode
+        assert code is not None, f"it did not end within {LONG} s"
+        return int(code)
+
+    def stopped(self) -> None:
+        """Wait until it is stopped, with all its threads."""
+
+        def is_stopped() -> bool:
+            assert self._process.exitcode is None, "it has ended"
+            # WNOWAIT: only look, multiprocessing collects what becomes of it.
+            return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+
+        until(is_stopped, "stopped")
+
+    def resume(self) -> None:
+        """Let it run again after it was stopped."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill it, and those that it has started, unless it has ended; close the pipe."""
+        if self._process.exitcode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.kill()
+            self._process.join(LONG)
+        self._process.close()
+        self._connection.close()
+
+
+class Writer(Child):
+    """A process that logs records as one writer."""
+
+    def __init__(
+        self, by: str, make: Callable[[], WatchedHandler], number: int = 1, shape: Shape = even
+    ) -> None:
+        super().__init__(by, serve, make, number, shape)
+        self.answer()
+
+    def log(self, count: int = 1) -> Said:
+        """Have it log some records; return what it says of them."""
+        self.tell(count)
+        return self.said()
+
+    def said(self) -> Said:
+        """Return what it says of the records that it was told to log."""
+        said = self.answer()
+        assert isinstance(said, Said)
+        return said
+
+    def end(self) -> None:
+        """Let it come to its ordinary end."""
+        self.tell(None)
+        assert self.ended() == 0
+
+
+class Children:
+    """All processes of one test; when it ends, so do they."""
+
+    def __init__(self) -> None:
+        self._all: List[Child] = []
+
+    def __enter__(self) -> "Children":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        for child in self._all:
+            child.kill()
+
+    def start(self, target: Callable[..., None], *args: Any, by: str = "fork") -> Child:
+        """Start a process that runs `target(connection, *args)`."""
+        child = Child(by, target, *args)
+        self._all.append(child)
+        return child
+
+    def writer(
+        self, make: Callable[[], WatchedHandler], number: int = 1, shape: Shape = even, by: str = "fork"
+    ) -> Writer:
+        """Start a writer and wait until its handler is made."""
+        writer = Writer(by, make, number, shape)
+        self._all.append(writer)
+        return writer
+
+
+def _run(connection: Connection, target: Callable[..., None], *args: Any) -> None:
+    """Run in the new process, in a process group of its own."""
+    os.setpgid(0, 0)
+    target(connection, *args)

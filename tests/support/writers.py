@@ -1,0 +1,120 @@
+"""What runs in the processes that tests start: a handler that is watched, and one who logs when told to."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from concurrent_log_handler import ConcurrentRotatingFileHandler, rotation
+from concurrent_log_handler.cli.reckoning import Account
+from support.records import Shape, even
+
+IDLE = 60.0
+"""Seconds after which a writer that is told nothing ends: the test is gone."""
+
+Deed = Callable[[], None]
+
+
+def before_the_first(_: rotation.Rotation) -> None:
+    """Do nothing, as a step: what is done after it is done before all others."""
+
+
+POINTS = [step.__name__ for step in [before_the_first, *rotation.STEPS]]
+"""Where a rotation can be interrupted: before its first step, and after each."""
+
+
+def kill_myself() -> None:
+    """Die at once, as by the kernel's hand."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def exit_at_once() -> None:
+    """Die without any clean-up of Python's, `finally` included."""
+    os._exit(9)
+
+
+def stop_myself() -> None:
+    """Freeze until SIGCONT comes."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class WatchedHandler(ConcurrentRotatingFileHandler):
+    """The handler under test: keeps what it could not write and what it reports, and can be interrupted.
+
+    Interrupts are deeds to be done after a step of a rotation (or of the end of another one's), once each.
+    """
+
+    def __init__(self, path: str, interrupts: Optional[Dict[str, Deed]] = None, **options: Any) -> None:
+        self.failures: List[str] = []
+        self.reports: List[str] = []
+        self.interrupts = dict(interrupts or {})
+        options.setdefault("encoding", "utf-8")
+        super().__init__(path, **options)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging named it
+        self.failures.append(f"{record.getMessage()}: {sys.exc_info()[1]!r}")
+
+    def _report(self, cause: str, error: BaseException) -> None:
+        told = f"{cause}: {error}"
+        if told not in self.reports:
+            self.reports.append(told)
+
+    def _after_step(self, step: str) -> None:
+        deed = self.interrupts.pop(step, None)
+        if deed is not None:
+            deed()
+
+
+class Said(NamedTuple):
+    """What a writer has to say after each turn."""
+
+    account: Account
+    """All that it has logged so far."""
+    slowest: float
+    """The longest that a logging call of this turn took, in seconds."""
+    rotations: int
+    failures: Tuple[str, ...] = ()
+    reports: Tuple[str, ...] = ()
+
+
+class Scribe:
+    """Logs the records of one writer, numbered from 1."""
+
+    def __init__(self, handler: WatchedHandler, writer: int, shape: Shape = even) -> None:
+        self.handler = handler
+        self.writer = writer
+        self.logged = 0
+        self._shape = shape
+
+    def log(self, count: int = 1) -> Said:
+        """Log the next records."""
+        slowest = 0.0
+        for _ in range(count):
+            self.logged += 1
+            text = self._shape(self.writer, self.logged)
+            record = logging.LogRecord("test", logging.INFO, __file__, 0, text, (), None)
+            began = time.perf_counter()
+            self.handler.handle(record)
+            slowest = max(slowest, time.perf_counter() - began)
+        return self.said(slowest)
+
+    def said(self, slowest: float = 0.0) -> Said:
+        """Sum up."""
+        handler = self.handler
+        account = Account(self.writer, self.logged)
+        return Said(account, slowest, handler.num_rollovers, tuple(handler.failures), tuple(handler.reports))
+
+
+def serve(connection: Connection, make: Callable[[], WatchedHandler], writer: int, shape: Shape) -> None:
+    """Log as many records as asked for, and say so, until None comes; the main function of a process."""
+    rotation.STEPS.insert(0, before_the_first)
+    scribe = Scribe(make(), writer, shape)
+    connection.send(None)
+    while connection.poll(IDLE):
+        count = connection.recv()
+        if count is None:
+            break
+        connection.send(scribe.log(count))
