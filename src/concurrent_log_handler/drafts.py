@@ -79,8 +79,23 @@ class DraftRoom:
             for draft in shunned:
                 draft.discard()
 
-    def _make_one(self, directory: str, content: bytes) -> Draft:
-        path = self._names.draft(directory, os.urandom(TOKEN_BYTES).hex())
+    def make_locked(self, directory: str, content: bytes) -> Draft:
+        """Create a draft under the name that is kept for who holds the lock, as `make` does.
+
+        So what stands there is of a process that died, and goes; nobody has to look for it in a
+        directory of thousands of files. If it cannot go (it was planted by another user, where
+        everybody may create files but not remove them), any other name will do.
+        """
+        token = "0" * 2 * TOKEN_BYTES
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._system.unlink(self._names.draft(directory, token))
+            return self._make_one(directory, content, token)
+        except (FileExistsError, PermissionError, IsADirectoryError):
+            return self._make_one(directory, content)
+
+    def _make_one(self, directory: str, content: bytes, token: Optional[str] = None) -> Draft:
+        path = self._names.draft(directory, token or os.urandom(TOKEN_BYTES).hex())
         fd = self._system.create(path, self._mode_at_creation())
         draft = Draft(self._system, path, fd)
         try:

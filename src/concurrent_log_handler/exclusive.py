@@ -46,18 +46,22 @@ class Directory:
 class ExclusiveAppender:
     """Appends under the lock."""
 
-    def __init__(self, files: Files, guard: ContextManager[bool], attend: Append) -> None:
+    def __init__(
+        self, files: Files, guard: ContextManager[bool], attend: Append, rotate_full: Callable[[], object]
+    ) -> None:
         """Prepare to append.
 
         Args:
             files: the files of the log.
             guard: the lock among the threads of this process.
             attend: appends a record after having looked around, for when it is time to do so.
+            rotate_full: rotates, the lock held, what has reached `maxBytes`.
 
         """
         self._files = files
         self._guard = guard
         self._attend = attend
+        self._rotate_full = rotate_full
         self._until = NEVER
         self._clock = time.monotonic
         self._lock = files.lock
@@ -170,5 +174,8 @@ class ExclusiveAppender:
         if not self._files.may_rotate() or not self._files.hooks.is_due(occasion, view.size):
             return view
         self._view = None
-        self._files.hooks.rotate()
+        if self._limit == NEVER:
+            self._files.hooks.rotate()
+        else:
+            self._rotate_full()
         return self._open()

@@ -14,7 +14,7 @@ from concurrent_log_handler.drafts import TRIES, DraftRoom, existing
 from concurrent_log_handler.filesystem import Promises, kind_of, promises_of, real_directory
 from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import Names
-from concurrent_log_handler.rotation import Hooks, Rotation
+from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks, Rotation
 from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import (
     EXCLUSIVE,
@@ -95,6 +95,7 @@ class Files:
         self._rotation: Optional[Rotation] = None
         self._promises: Optional[Promises] = None
         self._blocked_until = NEVER
+        self.unshifted = 0
 
     def close(self) -> None:
         """Let go of the lock file and the page, and of what a rotation has in hand after a fork."""
@@ -212,15 +213,22 @@ class Files:
             self.recover()
             status = existing(self.system, self.names.log)
             if status is not None and status.st_size >= self.settings.max_bytes > 0:
-                rotated = self.rotate(self.settings.backup_count)
-                self.rotations += rotated
-                return rotated
+                return self.rotate(self.settings.backup_count, SHIFTS_AT_ONCE)
             return True
         finally:
             self.lock.release()
 
-    def rotate(self, keep: int) -> bool:
-        """Rotate whatever the size, the lock held; a failure is reported, and False returned."""
+    def rotate(self, keep: int, most_shifts: float = ALWAYS) -> bool:
+        """Rotate whatever the size, the lock held; return whether it was done.
+
+        A failure is reported.
+
+        Args:
+            keep: how many backups there may be afterwards.
+            most_shifts: how many of them may be renamed, before the rest is put off.
+
+        """
+        done = False
         try:
             self._require_writable_page()
             self.recover()
@@ -229,7 +237,9 @@ class Files:
                 self.announce_exclusive()
             if status is not None:
                 self.trace(f"rotating at {status.st_size:,} bytes")
-                self._new_rotation(keep).run()
+                rotation = self._new_rotation(keep, most_shifts)
+                done = rotation.run(self.unshifted)
+                self.unshifted = rotation.unshifted
         except OSError as error:
             self._blocked_until = time.monotonic() + BACK_OFF
             self.hooks.report("cannot rotate", error)
@@ -237,7 +247,8 @@ class Files:
         finally:
             self._rotation = None
         self.hooks.settled("cannot rotate")
-        return status is not None
+        self.rotations += done
+        return done
 
     def announce_exclusive(self) -> None:
         """Turn the log exclusive for all its writers; the lock is held."""
@@ -265,7 +276,7 @@ class Files:
             self.hooks.report("cannot start the log anew", TimeoutError("a peer holds the lock"))
             return
         try:
-            self.rotate(keep=0)
+            self.rotations -= self.rotate(keep=0)  # which `mode` asked for, no rotation
         finally:
             self.lock.release()
 
@@ -278,8 +289,10 @@ class Files:
         if self.page is None or not self.page.writable:
             raise PermissionError(errno.EACCES, "the page cannot be written", self.names.state)
 
-    def _new_rotation(self, keep: int) -> Rotation:
-        self._rotation = Rotation(self.system, self.names, self.drafts, self.hooks, self.page, keep)
+    def _new_rotation(self, keep: int, most_shifts: float = 0) -> Rotation:
+        self._rotation = Rotation(
+            self.system, self.names, self.drafts, self.hooks, self.page, keep, most_shifts
+        )
         return self._rotation
 
     def _file_system(self) -> Promises:

@@ -38,11 +38,11 @@ def this_system() -> System:
 def log_path(filename: "Union[str, os.PathLike[str]]", mode: str) -> str:
     """Return the absolute path of a log; raise `ValueError` or `OSError` if there can be none."""
     path = os.path.abspath(os.fspath(filename))
-    require("filename", filename, "\0" not in path, "a path without NUL characters")
+    require("filename", filename, "\0" not in path, "a path without null characters")
     if os.path.isdir(path):
-        raise IsADirectoryError(errno.EISDIR, "filename is a directory", path)
+        raise IsADirectoryError(errno.EISDIR, "filename: a directory cannot be a log", path)
     if mode == "x" and os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "filename exists, and mode='x' demands a new file", path)
+        raise FileExistsError(errno.EEXIST, "filename: mode='x' demands a new file", path)
     return path
 
 
@@ -133,7 +133,7 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             "header",
             header,
             header is None or isinstance(header, str) or callable(header),
-            "text or callable",
+            "text or a callable",
         )
         require("terminator", terminator, terminator is None or isinstance(terminator, str), "text")
         settings = Settings(

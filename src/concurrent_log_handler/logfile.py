@@ -33,6 +33,7 @@ import time
 import weakref
 from typing import List, Optional, Union
 
+from concurrent_log_handler.background import BackgroundRotation
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.exclusive import ExclusiveAppender
 from concurrent_log_handler.files import ALWAYS, NEVER, SHARE, UNSTABLE, Files, NotRegularError, View
@@ -40,7 +41,7 @@ from concurrent_log_handler.fragments import Fragments
 from concurrent_log_handler.kept import is_kept, is_stable, sealed
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.plain import BareAppender, DeviceAppender
-from concurrent_log_handler.rotation import Hooks
+from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks
 from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import EXCLUSIVE, LEASE, Page, PageError
 from concurrent_log_handler.system import System, is_regular
@@ -67,7 +68,9 @@ class LogFile:
         self._system = system
         self._hooks = hooks
         self._files = Files(system, names, settings, hooks)
+        self._new_files = lambda: Files(system, names, self._files.settings, hooks)
         self._fragments = Fragments(self._files)
+        self._background = BackgroundRotation(self._new_files, self._rotated_in_background)
         self._write = system.write
         self._clock = time.monotonic
         self._guard = threading.RLock()
@@ -151,14 +154,15 @@ class LogFile:
                 self._hooks.report("cannot rotate", TimeoutError("a peer holds the lock"))
                 return
             try:
-                self._files.rotations += self._files.rotate(self.settings.backup_count)
+                self._files.rotate(self.settings.backup_count)
             finally:
                 self._end_leases()
                 if not held:
                     self._files.lock.release()
 
     def close(self) -> None:
-        """Close all files; a later record opens them again."""
+        """Close all files, once a rotation in the background is done; a later record opens them again."""
+        self._background.wait(WAIT_FOR_ASKED_ROTATION)
         with self._guard:
             self.forget()
 
@@ -167,6 +171,7 @@ class LogFile:
         if os.getpid() != self._pid:
             self._guard = threading.RLock()  # the parent's may be held by a thread that is not here
             self._pid = os.getpid()
+            self._background.forget()
         self._view = self._no_view
         vars(self).pop("append", None)
         appender, self._appender = self._appender, None
@@ -209,9 +214,8 @@ class LogFile:
             view = self._current_view()
             if view is None:
                 return None
-            if self._measure(view) and may_rotate and self._files.rotate_if_due():
+            if self._measure(view) and may_rotate and self._rotate_full():
                 may_rotate = False  # once per record, or a header of maxBytes would never end it
-                self._end_leases()
                 continue
             view.until = asked_at + LEASE if self._may_lease(view) else NEVER
             return view
@@ -256,7 +260,8 @@ class LogFile:
             self._appender.look_again()
 
     def _exclusive_appender(self) -> ExclusiveAppender:
-        return ExclusiveAppender(self._files, self._guard, type(self).append.__get__(self))
+        attend = type(self).append.__get__(self)
+        return ExclusiveAppender(self._files, self._guard, attend, lambda: self._rotate_full(locked=True))
 
     def _current_view(self) -> Optional[View]:
         """Return a view of the live file, or None if it is to be appended to in another way."""
@@ -336,6 +341,25 @@ class LogFile:
         view.full_at = view.size + max(limit - view.size, 0) // SHARE
         return view.size >= limit and view.epoch != UNSTABLE
 
+    def _rotate_full(self, locked: bool = False) -> bool:
+        """Rotate unless somebody is at it; return whether there may be another live file.
+
+        Args:
+            locked: whether this append holds the lock, and has found the file to be full.
+
+        """
+        if self._background.is_at_it():
+            return False
+        files = self._files
+        rotated = (
+            files.rotate(files.settings.backup_count, SHIFTS_AT_ONCE) if locked else files.rotate_if_due()
+        )
+        if rotated:
+            self._end_leases()
+        elif files.unshifted:
+            self._background.finish(files.unshifted)
+        return rotated
+
     def _may_lease(self, view: View) -> bool:
         """Tell whether a record may land, for a millisecond, in a file that was just rotated."""
         settings = self.settings
@@ -343,6 +367,10 @@ class LogFile:
         if discards and view.size > settings.max_bytes - WRITTEN_IN_A_LEASE:
             return False
         return view.epoch != UNSTABLE
+
+    def _rotated_in_background(self, rotations: int) -> None:
+        self._files.rotations += rotations
+        self._end_leases()
 
     def _end_leases(self) -> None:
         """Let all handlers of this process on this log look before their next record.

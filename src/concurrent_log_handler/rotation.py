@@ -17,19 +17,22 @@ that it got that far, and by the next rotation otherwise:
 | killed right after | what is there           | who mends it                                        |
 |--------------------|-------------------------|-----------------------------------------------------|
 | expire, shift      | a gap in the numbers    | the next rotation fills it                          |
-| prepare            | a draft                 | the next sweep                                      |
+| prepare            | a draft                 | the next `prepare`, or whoever opens the log next   |
 | open_epoch         | an odd epoch            | whoever looks next: publishes (nothing to do), ends |
 | set_aside          | no live file, odd epoch | the same; a new process publishes without the lock  |
 | publish            | an odd epoch, a draft   | the same                                            |
 
 Only the time between `open_epoch` and `close_epoch` can be noticed by a writer: a rename and a
-link. The shift of many backups happens before it; it stops at the first gap, so its cost depends
-on the backups that exist, never on `backupCount`.
+link. The shift happens before it, while the peers write into the full file. It stops at the first
+gap, so its cost depends on the backups that exist, never on `backupCount`. Nor does the writer
+that rotates wait for a thousand renames: after `SHIFTS_AT_ONCE` the rotation is left with a gap in
+the numbers, appends its record, and goes on with the next one, or a peer does.
 
 What is deleted is sealed first, with length 0, so that a writer which still has it open, and wrote
 too late, writes again. The order matters: see `kept.py`.
 """
 
+import contextlib
 import os
 from typing import Callable, List, NamedTuple, Optional, Sequence, Set
 
@@ -38,7 +41,14 @@ from concurrent_log_handler.naming import Names
 from concurrent_log_handler.state import Page
 from concurrent_log_handler.system import System
 
+SHIFTS_AT_ONCE = 32
+PROBES = 32  # so many single looks cost less than one at a large directory
+
 Mover = Callable[[str, str], None]
+
+
+class UnfinishedShiftError(Exception):
+    """The rotation goes on another time."""
 
 
 class Hooks(NamedTuple):
@@ -83,6 +93,7 @@ class Rotation:
         hooks: Hooks,
         page: Optional[Page],
         keep: int,
+        most_shifts: float = float("inf"),
     ) -> None:
         """Prepare a run.
 
@@ -93,6 +104,7 @@ class Rotation:
             hooks: the names of backups, the mover, the head of a new file.
             page: the page, None where there is none that may be written.
             keep: how many backups there may be afterwards; 0 discards the live file.
+            most_shifts: how many backups may be renamed in this run.
 
         """
         self._system = system
@@ -104,19 +116,34 @@ class Rotation:
         self._draft: Optional[Draft] = None
         self._content = b""
         self._aside: Optional[str] = None
+        self._most_shifts = most_shifts
+        self._recovers = False
+        self.unshifted = 0
 
-    def run(self) -> None:
-        """Rotate; raise `OSError` when it cannot be done, with everything as before."""
+    def run(self, unshifted: int = 0) -> bool:
+        """Rotate; return False if the shift was only begun.
+
+        Args:
+            unshifted: what `unshifted` said at the end of the run before, if that only began.
+
+        Raises `OSError` when it cannot be done, with everything as before.
+
+        """
+        self.unshifted = unshifted
         try:
             self._walk(STEPS)
+        except UnfinishedShiftError:
+            return False
         except BaseException:
             self._undo()
             raise
         finally:
             self.discard_draft()
+        return True
 
     def recover(self) -> None:
         """Finish what a process that died has begun; do nothing else."""
+        self._recovers = True
         try:
             self._walk(RECOVERY)
         finally:
@@ -141,23 +168,39 @@ class Rotation:
 
     def expire(self) -> None:
         """Delete the backup that the shift would push over the end."""
+        if self.unshifted and self._has_gap_above(self.unshifted):
+            return
         backups = self._backups()
-        if self._keep and len(backups) >= self._keep:
+        self.unshifted = len(backups)
+        if self._keep and self.unshifted >= self._keep:
             if self._page is not None:
                 self._page.wait_for_leases()
             self._delete(backups[-1])
+            self.unshifted -= 1
 
     def shift(self) -> None:
         """Make place for the next backup: the oldest first, so that nothing is replaced."""
-        for number in range(len(self._backups()), 0, -1):
-            source, target = self._hooks.backup_name(number), self._hooks.backup_name(number + 1)
+        shifts = 0
+        while self.unshifted:
+            if shifts >= self._most_shifts:
+                raise UnfinishedShiftError
+            source = self._hooks.backup_name(self.unshifted)
+            target = self._hooks.backup_name(self.unshifted + 1)
             if source != target:
-                self._system.rename(source, target)
+                with contextlib.suppress(FileNotFoundError):  # removed by somebody else by now
+                    self._system.rename(source, target)
+            self.unshifted -= 1
+            shifts += 1
+
+    def _has_gap_above(self, number: int) -> bool:
+        """Tell whether nobody else has gone on with a shift that was left at this backup."""
+        here, above = self._hooks.backup_name(number), self._hooks.backup_name(number + 1)
+        return os.path.lexists(here) and not os.path.lexists(above)
 
     def prepare(self) -> None:
         """Make the next live file ready under the name of a draft."""
         self._content = self._hooks.head()
-        self._draft = self._drafts.make(self._names.directory, self._content)
+        self._draft = self._drafts.make_locked(self._names.directory, self._content)
 
     def open_epoch(self) -> None:
         """Tell the writers that names are being changed; from here on they look twice."""
@@ -207,9 +250,10 @@ class Rotation:
             self._page.close_epoch()
 
     def sweep(self) -> None:
-        """Remove what dead processes left in the making."""
+        """Remove the draft, and after the death of a process all that it may have left."""
         self.discard_draft()
-        self._drafts.sweep(self._names.directory)
+        if self._recovers:
+            self._drafts.sweep(self._names.directory)
 
     def _undo(self) -> None:
         """After a failure: give the live file its name back, and the writers a stable epoch.
@@ -228,13 +272,27 @@ class Rotation:
         """Return the backups that stand in an unbroken row, at most `keep`, the youngest first."""
         paths: List[str] = []
         seen: Set[str] = set()
+        stands: Callable[[str], bool] = os.path.lexists
         while len(paths) < self._keep:
             path = self._hooks.backup_name(len(paths) + 1)
-            if path in seen or not os.path.lexists(path):
+            if len(paths) == PROBES:
+                stands = self._listed()
+            if path in seen or not stands(path):
                 break
             paths.append(path)
             seen.add(path)
         return paths
+
+    def _listed(self) -> Callable[[str], bool]:
+        """Return what tells whether a path stands, from one look at the directory."""
+        directory = self._names.directory
+        names = set(self._system.list_names(directory))
+
+        def stands(path: str) -> bool:
+            parent, name = os.path.split(path)
+            return name in names if parent == directory else os.path.lexists(path)
+
+        return stands
 
     def _delete(self, path: str) -> None:
         self._seal(existing(self._system, path), 0)

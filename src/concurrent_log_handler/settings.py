@@ -168,7 +168,7 @@ def owner_numbers(owner: Optional[Sequence[Any]], system: System) -> Tuple[Optio
 
 def _number(owner: Any, what: str, name: Any, number_of: Callable[[str], Optional[int]]) -> Optional[int]:
     if _is_whole(name):
-        require("owner", owner, 0 <= name <= LARGEST_OWNER, f"numbers from 0 to {LARGEST_OWNER}")
+        require("owner", owner, 0 <= name <= LARGEST_OWNER, f"a pair with a {what} from 0 to {LARGEST_OWNER}")
         return int(name)
     try:
         return number_of(name)

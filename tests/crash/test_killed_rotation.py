@@ -1,6 +1,7 @@
 """A process dies in the middle of a rotation; those who log after it leave the folder as if it had not been there."""
 
 import functools
+import itertools
 import re
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -8,12 +9,10 @@ from typing import Any, Callable, List, NamedTuple, Tuple
 
 import pytest
 
-from concurrent_log_handler import handlers
-from concurrent_log_handler._posix import Posix
-from concurrent_log_handler.system import System
 from support.children import Children, Writer
 from support.folder import LIVE, Files, backups, contents, logged, plant
 from support.records import EVEN, even, line
+from support.system import use_interruptible_system
 from support.writers import POINTS, Deed, Said, Scribe, WatchedHandler, exit_at_once, kill_myself
 
 FULL = 4
@@ -150,46 +149,37 @@ def test_the_one_who_mends_it_may_die_of_that_too(scene: Scene, first: str, seco
         assert scene.found() == scene.after(records(DEAD, 1, FULL), records(THIRD, 1, number))
 
 
-class MortalSystem(Posix):
-    """The system calls; the process dies instead of making the one that it is told."""
-
-    def __init__(self) -> None:
-        self.calls_left = 0
-        for name in System.__abstractmethods__:
-            setattr(self, name, functools.partial(self._call, getattr(self, name)))
-
-    def _call(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if self.calls_left:
-            self.calls_left -= 1
-            if not self.calls_left:
-                kill_myself()
-        return call(*args, **options)
-
-
-def log_once_too_often(connection: Connection, make: Callable[[], WatchedHandler], call: int) -> None:
-    """Log until the file is full, then a record more, during which only `call` - 1 system calls are made."""
-    system = MortalSystem()
-    vars(handlers)["SYSTEM"] = system
+def die_logging(connection: Connection, make: Callable[[], WatchedHandler], before: int, calls: int) -> None:
+    """Log some records, then one more that dies after some system calls."""
+    system = use_interruptible_system()
     scribe = Scribe(make(), DEAD)
-    assert scribe.log(FULL).failures == ()
-    system.calls_left = call
+    assert scribe.log(before).failures == ()
+    system.interrupt(kill_myself, calls)
     connection.send(scribe.log())
 
 
 @in_both_modes
-@pytest.mark.parametrize("layout", [LAYOUTS["keeps-none"], LAYOUTS["keeps-three-with-a-gap"]])
-def test_it_may_die_before_any_system_call(tmp_path: Path, children: Children, layout: Layout, locking: str) -> None:
-    code, call = -9, 0
-    while code == -9:
-        call += 1
-        folder = tmp_path / str(call)
+@pytest.mark.parametrize(
+    ("layout", "before"),
+    [(LAYOUTS["keeps-three-with-a-gap"], 0), (LAYOUTS["keeps-three-with-a-gap"], FULL), (LAYOUTS["keeps-none"], FULL)],
+    ids=["first-record", "rotates", "rotates-and-keeps-none"],
+)
+def test_it_may_die_after_any_system_call(
+    tmp_path: Path, children: Children, layout: Layout, before: int, locking: str
+) -> None:
+    for calls in itertools.count():
+        folder = tmp_path / str(calls)
         folder.mkdir()
         scene = Scene(folder, children, layout, locking)
-        code = children.start(log_once_too_often, scene.make, call).ended()
+        code = children.start(die_logging, scene.make, before, calls).ended()
         log(scene.writer(HEIR), 2 * FULL + 1)
         # Who dies right after its record was written could not acknowledge it any more.
-        ends = [scene.after(records(DEAD, 1, last), records(HEIR, 1, 2 * FULL + 1)) for last in (FULL, FULL + 1)]
-        assert scene.found() in ends, f"killed before call {call}"
-    assert code == 0
-    assert scene.found() == ends[1]
-    assert call > 20
+        unwritten, written = [
+            scene.after(records(DEAD, 1, last), records(HEIR, 1, 2 * FULL + 1)) for last in (before, before + 1)
+        ]
+        assert scene.found() in (unwritten, written), f"killed after {calls} calls"
+        if code == 0:
+            break
+        assert code == -9
+    assert scene.found() == written
+    assert calls > 20

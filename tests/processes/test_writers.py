@@ -8,9 +8,9 @@ from typing import Any, Callable, Dict, List, Sequence
 import pytest
 
 from concurrent_log_handler import logfile
-from concurrent_log_handler.cli.reckoning import read_records, survey
+from concurrent_log_handler.cli.reckoning import survey
 from support.children import LONG, Children, Writer
-from support.folder import assert_every_record_once, contents, rotations_on_page
+from support.folder import assert_every_record_once, contents, numbers_found, rotations_on_page
 from support.records import EVEN, LONGEST, varied
 from support.writers import Said, Scribe, WatchedHandler
 
@@ -138,16 +138,6 @@ def test_fifty_processes_that_end_after_five_records(live: Path, children: Child
     said = [writer.said() for writer in writers]
     assert [writer.ended() for writer in writers] == [0] * 50
     assert_all_well(live, said, at_least=1)
-
-
-def numbers_found(live: Path) -> Dict[int, List[int]]:
-    """Return the numbers of each writer's records, in the order in which they stand in the files."""
-    found: Dict[int, List[int]] = {}
-    for name in survey(live).logs:
-        with live.with_name(name).open("rb") as stream:
-            for _, (writer, number) in read_records(stream):
-                found.setdefault(writer, []).append(number)
-    return found
 
 
 @both_modes

@@ -68,13 +68,17 @@ class Child:
 
     def stopped(self) -> None:
         """Wait until it is stopped, with all its threads."""
+        until(self._is_stopped, "stopped")
 
-        def is_stopped() -> bool:
-            assert self._process.exitcode is None, "it has ended"
-            # WNOWAIT: only look, multiprocessing collects what becomes of it.
-            return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    def stops_or_answers(self) -> bool:
+        """Wait until it is stopped or has sent something; return whether it is stopped."""
+        until(lambda: self._connection.poll() or self._is_stopped(), "stopped or answered")
+        return not self._connection.poll()
 
-        until(is_stopped, "stopped")
+    def _is_stopped(self) -> bool:
+        assert self._process.exitcode is None, "it has ended"
+        # WNOWAIT: only look; multiprocessing collects what becomes of it.
+        return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
 
     def resume(self) -> None:
         """Let it run again after it was stopped."""

@@ -1,9 +1,9 @@
 """The folder of a log as a whole: planted beforehand, read back, foretold, and compared."""
 
 from pathlib import Path
-from typing import Dict, Iterable, Mapping, Sequence
+from typing import Dict, Iterable, List, Mapping, Sequence
 
-from concurrent_log_handler.cli.reckoning import Account, Reckoning, reckon, survey
+from concurrent_log_handler.cli.reckoning import Account, Reckoning, read_records, reckon, survey
 from concurrent_log_handler.state import PAGE_SIZE
 from support.records import Shape, lines
 
@@ -66,6 +66,16 @@ def logged(files: Mapping[str, bytes], records: Iterable[bytes], max_bytes: int,
 def rotations_on_page(folder: Path) -> int:
     """Return how many rotations the page has counted."""
     return int.from_bytes((folder / PAGE).read_bytes()[16:24], "little")
+
+
+def numbers_found(live: Path) -> Dict[int, List[int]]:
+    """Return the numbers of each writer's records, in the order in which they stand in the files."""
+    found: Dict[int, List[int]] = {}
+    for name in survey(live).logs:
+        with live.with_name(name).open("rb") as stream:
+            for _, (writer, number) in read_records(stream):
+                found.setdefault(writer, []).append(number)
+    return found
 
 
 def assert_every_record_once(

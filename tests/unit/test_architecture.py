@@ -22,6 +22,7 @@ ROOMS = [
     "__init__",
     "handlers",
     "logfile",
+    "background",
     "exclusive",
     "plain",
     "fragments",
