@@ -19,5 +19,6 @@ def live(tmp_path: Path) -> Path:
 @pytest.fixture
 def children() -> Iterator[Children]:
     """Start processes that end with the test."""
-    with Children() as started:
-        yield started
+    started = Children()
+    yield started
+    started.kill()

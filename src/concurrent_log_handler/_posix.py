@@ -10,7 +10,7 @@ import re
 import socket
 import stat
 import sys
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, Dict, List, Optional
 
 from concurrent_log_handler.system import System
 
@@ -23,6 +23,7 @@ NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
 OWN_DESCRIPTOR = re.compile(r"/(?:dev|proc/self|proc/thread-self)/fd/(\d+)")
 STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 LONGEST_CHAIN_OF_LINKS = 40
+READ_AT_ONCE = 1 << 16
 
 
 class Posix(System):
@@ -34,13 +35,16 @@ class Posix(System):
         # O_NONBLOCK: a FIFO that was put in the place of the log must not stop the program.
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
 
-    def open_device(self, path: str) -> int:
+    def open_device(self, path: str, wait_for_reader: bool) -> int:
         number = self.descriptor_of(path)
         if number is not None:
             return os.dup(number)
         if stat.S_ISSOCK(os.stat(path).st_mode):
             return connected(path)
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY)
+        at_once = 0 if wait_for_reader else os.O_NONBLOCK
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | at_once)
+        os.set_blocking(fd, True)
+        return fd
 
     def open_shared(self, path: str, writable: bool) -> int:
         access = os.O_RDWR if writable else os.O_RDONLY
@@ -76,8 +80,7 @@ class Posix(System):
         return os.pwrite(fd, data, offset)
 
     def overwrite(self, fd: int, path: str, data: bytes, offset: int) -> None:
-        # By another description of the file: with O_APPEND, Linux appends even by pwrite()
-        # (pwrite(2), BUGS).
+        # By another description: with O_APPEND, Linux appends even by pwrite() (pwrite(2), BUGS).
         other = self._open_again(fd, path, os.O_WRONLY)
         try:
             os.pwrite(other, data, offset)
@@ -128,8 +131,9 @@ class Posix(System):
     def list_names(self, directory: str) -> List[str]:
         return os.listdir(directory)
 
-    def make_directories(self, path: str) -> None:
-        os.makedirs(path, exist_ok=True)
+    def list_files(self, directory: str) -> Dict[str, bool]:
+        with os.scandir(directory) as entries:
+            return {entry.name: entry.is_file() for entry in entries}
 
     # flock(), as 0.9.x: unlike fcntl() locks it holds between two handlers of one process, and
     # closing some other descriptor of the lock file does not free it.
@@ -164,11 +168,15 @@ class Posix(System):
         return None
 
     def file_system_table(self) -> str:
+        # Not by open(): the builtins are gone when a finalizer logs at the end of the interpreter.
         try:
-            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-                return table.read()
+            fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:  # not Linux, or /proc is not mounted
             return ""
+        try:
+            return os.fsdecode(b"".join(iter(lambda: os.read(fd, READ_AT_ONCE), b"")))
+        finally:
+            os.close(fd)
 
 
 def connected(path: str) -> int:

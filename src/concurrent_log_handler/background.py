@@ -16,6 +16,7 @@ import time
 from typing import Callable, Optional
 
 from concurrent_log_handler.files import Files
+from concurrent_log_handler.rotation import Moves
 
 PATIENCE = 1.0
 PAUSE = 0.0005
@@ -44,10 +45,10 @@ class BackgroundRotation:
             return False
         return time.monotonic() < self._give_up_at
 
-    def finish(self, unshifted: int) -> None:
-        """Finish a shift that was left at this backup, and the rotation."""
+    def finish(self, moves: Moves) -> None:
+        """Finish a shift of which these moves are left, and the rotation."""
         files = self._make_files()
-        files.unshifted = unshifted
+        files.moves = moves
         self._files = files
         self._give_up_at = time.monotonic() + PATIENCE
         self._thread = threading.Thread(target=self._run, args=(files,), name="concurrent-log-handler")
@@ -65,6 +66,7 @@ class BackgroundRotation:
         """In a forked child: there is no thread here, and the files are the parent's."""
         files, self._files, self._thread = self._files, None, None
         if files is not None:
+            files.pages.close()
             files.close()
 
     def _run(self, files: Files) -> None:

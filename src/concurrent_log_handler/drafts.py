@@ -13,6 +13,7 @@ lock learns it from the link (the draft is gone), and makes another one.
 
 import contextlib
 import os
+import stat
 from typing import Callable, List, Optional
 
 from concurrent_log_handler.naming import TOKEN_BYTES, Names
@@ -99,7 +100,8 @@ class DraftRoom:
         fd = self._system.create(path, self._mode_at_creation())
         draft = Draft(self._system, path, fd)
         try:
-            self._system.try_lock(fd)
+            with contextlib.suppress(OSError):  # no flock here: the lock is only a courtesy to sweepers
+                self._system.try_lock(fd)
             self._complete(fd, content)
         except BaseException:
             draft.discard()
@@ -111,6 +113,9 @@ class DraftRoom:
 
         Raises `FileNotFoundError` if the draft is gone.
         """
+        # Before the link: the new lock file must not be born locked by who made it.
+        with contextlib.suppress(OSError):
+            self._system.flock(draft.fd, self._system.UNLOCK)
         try:
             if self._system.link(draft.path, target):
                 return True
@@ -156,6 +161,15 @@ class DraftRoom:
                 self._system.unlink(path)
         finally:
             self._system.close(fd)
+
+    def adjust(self, fd: int, status: os.stat_result) -> None:
+        """Give an existing file the attributes, where it lacks them and that is allowed, as 0.9.x."""
+        user, group, mode = self._attributes.user, self._attributes.group, self._attributes.chmod
+        with contextlib.suppress(OSError):  # only its owner may, and a log can have many users
+            if user is not None and group is not None and (status.st_uid, status.st_gid) != (user, group):
+                self._system.set_owner(fd, user, group)
+            if mode is not None and stat.S_IMODE(status.st_mode) != mode:
+                self._system.set_mode(fd, mode)
 
     def _mode_at_creation(self) -> int:
         """Return the mode to create with: closed to others where it is going to be set."""

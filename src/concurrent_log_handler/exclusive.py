@@ -15,15 +15,16 @@ change is longer ago than that; until then, and for a log that is a symbolic lin
 directory, the log itself is looked at. Once in `SURVEY` seconds everything is opened anew.
 """
 
+import contextlib
 import os
 import time
 from typing import Callable, ContextManager, Optional
 
-from concurrent_log_handler.files import ALWAYS, NEVER, SHARE, UNSTABLE, Files, View
+from concurrent_log_handler.files import ALWAYS, LOST_DESCRIPTOR, NEVER, SHARE, UNSTABLE, Files, View
 from concurrent_log_handler.fragments import Fragments
+from concurrent_log_handler.state import SURVEY
 from concurrent_log_handler.system import System
 
-SURVEY = 0.5
 TICK = 0.1
 TICK_OF_WHOLE_SECONDS = 2.1  # vfat counts in twos, ext3 in ones
 NANOSECONDS = 10**9
@@ -37,10 +38,13 @@ class Directory:
 
     def __init__(self, system: System, path: str) -> None:
         self._system = system
+        self.fd = -1
         self.fd = system.open_directory(path)
+        self._status = system.status_of(self.fd)
 
     def __del__(self) -> None:
-        self._system.close(self.fd)
+        if self.fd >= 0:
+            self._system.close(self.fd, self._status)
 
 
 class ExclusiveAppender:
@@ -83,16 +87,25 @@ class ExclusiveAppender:
         if self._clock() >= self._until or view is None or view.size >= view.full_at or lock.held:
             self._attend(data, occasion)
             return
-        with self._guard:
-            # Without a look at the path of the lock file, which `acquire` took a moment ago.
-            self._flock(lock.fd, self._take)
-            lock.held = True
-            try:
-                stands = self._stands(view)
-                if stands:
-                    view.size += self._append_to(view, data)
-            finally:
-                lock.release()
+        stands = False
+        try:
+            with self._guard:
+                if self._view is not view:  # closed by another thread meanwhile
+                    self._attend(data, occasion)
+                    return
+                lock.depth += 1
+                try:
+                    # Without a look at the path of the lock file, which `acquire` took a moment ago.
+                    self._flock(lock.fd, self._take)
+                    stands = self._stands(view)
+                    if stands:
+                        view.size += self._append_to(view, data)
+                finally:
+                    lock.release()
+        except OSError as error:
+            if error.errno not in LOST_DESCRIPTOR:
+                raise
+            stands = False
         if not stands:
             self._until = NEVER
             self._attend(data, occasion)
@@ -102,9 +115,11 @@ class ExclusiveAppender:
         if self._lock.held or not self._lock.acquire(None):
             # A signal handler or a finalizer logs while this thread appends or rotates. The lock
             # is ours, so the record is safe; to rotate is the business of the interrupted append.
+            self._lock.join()
             self._append_to(self._files.open_live(UNSTABLE), data)
             return
         try:
+            self._files.refresh_page(make=True)
             self._files.announce_exclusive()
             settings = self._files.settings
             self._limit = NEVER if self._files.hooks.must_lock() else settings.max_bytes or ALWAYS
@@ -116,11 +131,12 @@ class ExclusiveAppender:
                 self._view = None
                 view.finish()
             else:
-                self._trust(view)
+                with contextlib.suppress(OSError):  # the record is written; the next one looks again
+                    self._trust(view)
         finally:
             self._lock.release()
             if not self._files.settings.keep_file_open:
-                self._lock.close()
+                self._files.close_helpers()
 
     def look_again(self) -> None:
         """Attend to the next record: settings or surroundings may have changed."""
@@ -129,12 +145,15 @@ class ExclusiveAppender:
     def close(self) -> None:
         """Close the log."""
         self._until = NEVER
-        self._view = self._directory = None
+        view, self._view = self._view, None
+        if view is not None:
+            view.close()
+        self._directory = None
 
     def _append_to(self, view: View, data: bytes) -> int:
         written = self._write(view.fd, data)
-        if written != len(data):
-            self._fragments.complete(view, data, written)
+        while written != len(data) and not self._fragments.complete(view, data, written):
+            written = self._write(view.fd, data)
         return len(data)
 
     def _stands(self, view: View) -> bool:
@@ -150,6 +169,7 @@ class ExclusiveAppender:
     def _trust(self, view: View) -> None:
         """Let the next records be appended with no more than a look at the directory."""
         files, limit = self._files, self._limit
+        self._until = NEVER
         view.size = files.system.length(view.fd)
         view.full_at = view.size + max(limit - view.size, 0) // SHARE if limit < ALWAYS else ALWAYS
         self._until = self._clock() + SURVEY
@@ -164,7 +184,9 @@ class ExclusiveAppender:
                 self._until = self._clock() + TICK
 
     def _open(self) -> View:
-        self._view = None  # closes it: on NFS no other descriptor to the log may be open
+        view, self._view = self._view, None
+        if view is not None:  # now: on NFS no other descriptor to the log may be open
+            view.close()
         self._files.recover()
         view = self._view = self._files.open_live(UNSTABLE)
         return view
@@ -174,6 +196,7 @@ class ExclusiveAppender:
         if not self._files.may_rotate() or not self._files.hooks.is_due(occasion, view.size):
             return view
         self._view = None
+        view.close()  # on NFS no other descriptor to the log may be open, nor while user code moves it
         if self._limit == NEVER:
             self._files.hooks.rotate()
         else:

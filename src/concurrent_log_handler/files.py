@@ -14,18 +14,18 @@ from concurrent_log_handler.drafts import TRIES, DraftRoom, existing
 from concurrent_log_handler.filesystem import Promises, kind_of, promises_of, real_directory
 from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import Names
-from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks, Rotation
+from concurrent_log_handler.pages import CANNOT_USE, Pages
+from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks, Moves, Rotation, Site
 from concurrent_log_handler.settings import Settings
-from concurrent_log_handler.state import (
-    EXCLUSIVE,
-    NEW_PAGE,
-    OtherVersionError,
-    Page,
-    PageError,
-)
+from concurrent_log_handler.state import EXCLUSIVE, Page
 from concurrent_log_handler.system import System, is_regular
 
 BACK_OFF = 1.0
+
+# The descriptor was closed by its number, and perhaps given to a pipe; or it is of a server that has
+# forgotten the file (NFS).
+LOST_DESCRIPTOR = (errno.EBADF, errno.ESPIPE, errno.ESTALE)
+
 SHARE = 64  # of what is left of a file, after which its length is looked at again
 UNSTABLE = -(2**62)  # the epoch of a view that has none; less than any, and no page is so short
 NEVER = float("-inf")
@@ -66,14 +66,19 @@ class View:
         self.size = status.st_size
         self.full_at = self.until = NEVER  # no lease yet
 
+    def close(self) -> None:
+        """Close the file, if it still is the one."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self._system.close(fd, self.status)
+
     def finish(self) -> None:
         """Close the file now; raise `OSError` for what NFS has to say of the writes only here."""
         fd, self.fd = self.fd, -1
         self._system.close_finally(fd)
 
     def __del__(self) -> None:
-        if self.fd >= 0:
-            self._system.close(self.fd, self.status)
+        self.close()
 
 
 class NotRegularError(Exception):
@@ -90,16 +95,16 @@ class Files:
         self.hooks = hooks
         self.drafts = DraftRoom(system, names, settings.attributes, hooks.report)
         self.lock = FileLock(system, names.lock, self._create_lock)
-        self.page: Optional[Page] = None
+        self.pages = Pages(system, names, self.drafts, self.lock, settings.patience, hooks.report)
         self.rotations = 0
         self._rotation: Optional[Rotation] = None
         self._promises: Optional[Promises] = None
         self._blocked_until = NEVER
-        self.unshifted = 0
+        self.moves: Moves = []
 
     def close(self) -> None:
         """Let go of the lock file and the page, and of what a rotation has in hand after a fork."""
-        self.page = self._promises = None
+        self.pages.page = self._promises = None
         self.lock.close()
         rotation, self._rotation = self._rotation, None
         if rotation is not None:
@@ -117,6 +122,15 @@ class Files:
     def must_open_each_time(self) -> bool:
         """Tell whether the log must be opened anew for each record."""
         return not self.settings.keep_file_open or self._file_system().stale_end_of_file
+
+    def is_exclusive(self) -> bool:
+        """Tell whether all writers of the log append under the lock."""
+        return self.page is not None and self.page.head().mode == EXCLUSIVE
+
+    def close_helpers(self) -> None:
+        """Close the lock file and the page, for who keeps no file open between two records."""
+        self.lock.close()
+        self.pages.close()
 
     def is_device(self) -> bool:
         """Tell whether the log is something that is only written to: a device, a pipe, a socket."""
@@ -147,27 +161,25 @@ class Files:
         self.hooks.settled("cannot use the lock file, so the log is not rotated")
         return True
 
+    @property
+    def page(self) -> Optional[Page]:
+        """The page, None if there is none that can be used."""
+        return self.pages.page
+
     def refresh_page(self, make: bool) -> Optional[Page]:
-        """Return the page that stands at its path now, or None.
+        """Return the page that stands at its path now, or None; what is wrong with it is reported.
 
         Args:
             make: whether to make it if it is missing, and mend it if it is of no use.
 
         """
-        page = self.page
         try:
-            if page is None or not os.path.samestat(self.system.status(self.names.state), page.status):
-                page = self._open_page(make)
-            page.head()
-            self.hooks.settled("cannot use the page")
-        except FileNotFoundError:  # there is no such directory; the log will have more to say of it
-            page = None
-        except PageError as error:
-            page = self._mend_page(error) if make else None
+            page = self.pages.refresh(make)
         except OSError as error:
-            self.hooks.report("cannot use the page", error)
-            page = None
-        self.page = page
+            self.hooks.report(CANNOT_USE, error)
+            return None
+        if page is not None:
+            self.hooks.settled(CANNOT_USE)
         return page
 
     def open_live(self, epoch: int) -> View:
@@ -180,6 +192,7 @@ class Files:
         view = View(self.system, fd, status, self.page, epoch)
         if not is_regular(status):
             raise NotRegularError
+        self.drafts.adjust(fd, status)
         if not status.st_size:
             self._write_head(view)
         return view
@@ -197,13 +210,21 @@ class Files:
         """Finish what a dead rotator left; the lock is held."""
         page = self.page
         if page is not None and page.writable and page.look() % 2:
+            self.pages.require()
             self.trace("finishing the rotation of a process that died")
             self._new_rotation(0).recover()
             self._rotation = None
 
     def may_rotate(self) -> bool:
-        """Tell whether the last failed rotation is long enough ago to try again."""
-        return time.monotonic() >= self._blocked_until
+        """Tell whether the last failed rotation is long enough ago, and the page old enough."""
+        if time.monotonic() < self._blocked_until:
+            return False
+        return self.page is None or not self.page.time_to_wait()
+
+    def wait_until_page_is_old_enough(self) -> None:
+        """Wait, as long as a survey takes, for those who may have an older page."""
+        if self.page is not None and self.page.writable:
+            time.sleep(self.page.time_to_wait())
 
     def rotate_if_due(self) -> bool:
         """Rotate by size unless a peer is at it; return whether there may be another live file."""
@@ -230,16 +251,21 @@ class Files:
         """
         done = False
         try:
-            self._require_writable_page()
+            self.pages.require()
             self.recover()
             status = existing(self.system, self.names.log)
+            if status is not None and not is_regular(status):
+                return False  # a device took the place of the log; the next look around will see it
+            if self.page is not None and self.page.time_to_wait():
+                return False  # it has just come in the place of the one that was asked before
             if self.hooks.mover() is not None:
                 self.announce_exclusive()
             if status is not None:
                 self.trace(f"rotating at {status.st_size:,} bytes")
                 rotation = self._new_rotation(keep, most_shifts)
-                done = rotation.run(self.unshifted)
-                self.unshifted = rotation.unshifted
+                done = rotation.run(self.moves)
+                self.moves = rotation.moves
+                self._tell_holders_of_a_new_page()
         except OSError as error:
             self._blocked_until = time.monotonic() + BACK_OFF
             self.hooks.report("cannot rotate", error)
@@ -272,27 +298,40 @@ class Files:
         status = existing(self.system, self.names.log)
         if status is None or not status.st_size or not is_regular(status):
             return
+        self.wait_until_page_is_old_enough()
         if not self.try_lock(wait):
             self.hooks.report("cannot start the log anew", TimeoutError("a peer holds the lock"))
             return
         try:
-            self.rotations -= self.rotate(keep=0)  # which `mode` asked for, no rotation
+            rotated = self.rotate(keep=0)
+            self.rotations -= rotated  # it was asked for by `mode`
         finally:
             self.lock.release()
 
     def sweep(self) -> None:
-        """Remove the drafts of dead processes beside the log and its helpers."""
-        for directory in {self.names.directory, self.names.helper_directory}:
+        """Remove what dead processes left beside the log and its helpers."""
+        live = real_directory(self.names.log)
+        for directory in {self.names.directory, self.names.helper_directory, live}:
             self.drafts.sweep(directory)
+        if existing(self.system, self.names.discarded(live)) is not None and self.try_lock():
+            try:
+                self._new_rotation(0).discard()
+            except OSError as error:
+                self.hooks.report("cannot delete what was set aside", error)
+            finally:
+                self._rotation = None
+                self.lock.release()
 
-    def _require_writable_page(self) -> None:
-        if self.page is None or not self.page.writable:
-            raise PermissionError(errno.EACCES, "the page cannot be written", self.names.state)
+    def _tell_holders_of_a_new_page(self) -> None:
+        """Move the epoch of a page that was made in the place of ours during a rotation."""
+        page = self.page
+        if self.refresh_page(make=True) is not page and self.page is not None and self.page.writable:
+            self.page.open_epoch()
+            self.page.close_epoch()
 
     def _new_rotation(self, keep: int, most_shifts: float = 0) -> Rotation:
-        self._rotation = Rotation(
-            self.system, self.names, self.drafts, self.hooks, self.page, keep, most_shifts
-        )
+        site = Site(self.system, self.names, self.drafts, self.lock, self.hooks)
+        self._rotation = Rotation(site, self.page, keep, most_shifts)
         return self._rotation
 
     def _file_system(self) -> Promises:
@@ -300,41 +339,6 @@ class Files:
             table = self.system.file_system_table()
             self._promises = promises_of(kind_of(table, real_directory(self.names.log)))
         return self._promises
-
-    def _open_page(self, make: bool) -> Page:
-        try:
-            return Page.open(self.system, self.names.state)
-        except FileNotFoundError:
-            if not make:
-                raise
-            self.drafts.bring_about(self.names.state, NEW_PAGE)
-            return Page.open(self.system, self.names.state)
-
-    def _mend_page(self, error: PageError) -> Optional[Page]:
-        """Replace a page that is of no use; one of another version is left to those who know it."""
-        if isinstance(error, OtherVersionError) or not self.try_lock(self.settings.patience):
-            self.hooks.report("cannot use the page", error)
-            return None
-        try:
-            return self._replace_page()
-        except OSError as failure:
-            self.hooks.report("cannot use the page", failure)
-            return None
-        finally:
-            self.lock.release()
-
-    def _replace_page(self) -> Page:
-        try:  # a peer may have done it while this process waited for the lock
-            return Page.open(self.system, self.names.state)
-        except (PageError, FileNotFoundError):
-            draft = self.drafts.make(self.names.helper_directory, NEW_PAGE)
-            try:
-                self.system.rename(draft.path, self.names.state)
-            except OSError:
-                draft.discard()
-                raise
-            draft.close()
-            return Page.open(self.system, self.names.state)
 
     def _publish_live(self) -> None:
         page = self.page

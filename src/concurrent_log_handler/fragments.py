@@ -1,24 +1,23 @@
 """What is done about a record that was written only in part.
 
 A write to a regular file is short when the disk or a quota is full, or at a limit of the process
-(`RLIMIT_FSIZE`). Its fragment must not stay: the next record would stand on the same line. Cutting
-the file is what others must not notice, who append without a lock:
+(`RLIMIT_FSIZE`). Its fragment must not stay: the next record would stand on the same line.
 
-* While they may have appended behind the fragment, nothing is cut; the fragment is blanked out in
-  place, and reads as an empty line. Those bytes are ours alone, so that is always safe.
-* Otherwise the cut is a sealing. The epoch moves; the ring says that the file is kept up to the
-  fragment; leases run out; and then comes the last look at the length. Who appends between that
-  and the cut sees another epoch, finds in the ring that its record lies behind the cut, and looks
-  whether it is there all the same: it is if it came after. The entry in the ring holds only for
-  those who opened the file before.
+Where writers append without a lock the fragment is blanked out in place, and reads as an empty line.
+Those bytes are the writer's alone, so that takes no lock and is safe at any moment. To cut them off
+would be neater, and is not done: between the last look at the length of the file and the cut,
+however close they stand, a peer may append, and be cut off too. There is no way to tell it that
+without taking away from everybody, while the cutting process may be frozen, the one file that there
+is to write to. Under the lock, in the exclusive mode, nobody appends, and the fragment is cut off.
 """
 
+import contextlib
 import errno
-import time
 from typing import Optional
 
 from concurrent_log_handler.files import Files, View
-from concurrent_log_handler.state import FOREVER, GRACE, PENDING, Page
+
+LOOK_BACK = 1 << 20
 
 
 class Fragments:
@@ -36,7 +35,13 @@ class Fragments:
 
         Raises `OSError` if the record cannot be written.
         """
-        start = self._system.position(view.fd) - written
+        if not written:  # no position to go by, and nothing to take back
+            written = self._system.write(view.fd, data)
+            if not written:
+                raise OSError(errno.EIO, "nothing was written")
+            if written == len(data):
+                return True
+        start = self._start_of(view, data, written)
         rest = data[written:]
         more = 0
         cause: Optional[OSError] = None
@@ -59,58 +64,46 @@ class Fragments:
             raise cause
         return False
 
+    def _start_of(self, view: View, data: bytes, written: int) -> int:
+        """Return where a fragment begins that has just been written.
+
+        A signal handler may have logged since then, through the same descriptor, and moved its
+        position. Then the fragment stands before that, at the beginning of a line.
+        """
+        start = self._system.position(view.fd) - written
+        path, fragment, line_end = self._files.names.log, data[:written], data[-1:]
+        with contextlib.suppress(OSError):  # no right to read one's own log
+            if self._system.read_back(view.fd, path, written, start) == fragment:
+                return start
+            begin = max(start - LOOK_BACK, 0)
+            before = self._system.read_back(view.fd, path, start - begin + written, begin)
+            found = before.rfind(line_end + fragment)
+            if found >= 0:
+                return begin + found + 1
+            if not begin and before.startswith(fragment):
+                return 0
+        return start
+
     def _take_back(self, view: View, start: int, end: int) -> None:
-        """Undo a fragment: cut it off, or, when others have appended behind it, blank it out."""
+        """Undo a fragment: cut it off if nobody can append meanwhile, else blank it out."""
         if start == end:
             return
+        files = self._files
+        filler = files.hooks.filler(end - start)
         try:
-            if not self._cut_off(view, start, end):
-                self._system.overwrite(
-                    view.fd, self._files.names.log, self._files.hooks.filler(end - start), start
-                )
+            if self._cut_off(view, start, end):
+                return
+            self._system.overwrite(view.fd, files.names.log, filler, start)
         except OSError as error:
-            self._files.hooks.report("cannot take back a fragment of a record", error)
+            files.hooks.report("cannot take back a fragment of a record", error)
+            with contextlib.suppress(OSError):  # at least the next record gets a line of its own
+                self._system.write(view.fd, filler.lstrip(b" ") or filler)
 
     def _cut_off(self, view: View, start: int, end: int) -> bool:
-        """Cut the end of a file off, unless others have appended behind it.
-
-        They take no lock. So the cut is a sealing: the epoch moves, the ring says that the file is
-        kept up to `start`, the leases run out, and then comes the last look at its length. Who
-        appends between that and the cut sees another epoch, and in the ring that its record is
-        gone. The entry holds only for those who opened the file before.
-        """
-        locked = self._files.lock.held
-        if not locked and not self._files.try_lock(self._files.settings.patience):
+        files = self._files
+        if not (files.is_exclusive() and files.lock.held) or self._system.length(view.fd) != end:
             return False
-        try:
-            page = self._files.page
-            if page is None or not page.writable:  # then nobody appends without the lock
-                return locked and self._cut_if_last(view, start, end)
-            entry = page.entry(view.status)
-            consumed = entry is not None and entry.until == FOREVER
-            if consumed or page.look() % 2 or self._system.length(view.fd) != end:
-                return False
-            return self._seal_and_cut(page, view, start, end)
-        finally:
-            if not locked:
-                self._files.lock.release()
-
-    def _seal_and_cut(self, page: Page, view: View, start: int, end: int) -> bool:
-        epoch = page.open_epoch()
-        try:
-            page.seal(view.status, PENDING, until=epoch + 1)
-            time.sleep(GRACE)
-            cut = self._cut_if_last(view, start, end)
-            if cut:
-                page.seal(view.status, start, until=epoch + 1)
-            else:
-                page.clear(view.status)
-            return cut
-        finally:
-            page.close_epoch()
-
-    def _cut_if_last(self, view: View, start: int, end: int) -> bool:
-        if self._system.length(view.fd) != end:
-            return False
-        self._system.set_length(view.fd, start)
-        return True
+        with contextlib.suppress(OSError):  # e.g. a file that can only be appended to (chattr +a)
+            self._system.set_length(view.fd, start)
+            return True
+        return False

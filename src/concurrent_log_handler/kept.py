@@ -8,7 +8,8 @@ page how much of it is kept (`state.py`). So these are asked, in this order:
 2. whether the file still has a name: then the record is kept;
 3. the ring once more, as the file may have been sealed, and unlinked, between 1 and 2;
 
-and a file with no name and no seal is gone. The order of the questions, and that the ring is
+and a file with no name and no seal is gone. (A seal is not of the file that stands at the path of
+the log: it is of one that had the same inode number before, and this one was made by somebody else.) The order of the questions, and that the ring is
 written before the file is consumed, is what makes it right. Asking for the name first would lose a
 record in a file that is sealed after the answer.
 
@@ -17,6 +18,7 @@ long (its process is frozen), the record counts as not kept. It may be there twi
 case of a double, written down in the documentation.
 """
 
+import os
 import time
 from typing import Iterable, Optional
 
@@ -30,7 +32,7 @@ PAUSE = 0.001
 def is_stable(view: View) -> bool:
     """Tell whether no names have been changed since a view was opened."""
     try:
-        return view.page is not None and view.page.look() == view.epoch
+        return view.page is not None and view.page.is_at(view.epoch)
     except OSError:  # the page was closed by its number
         return False
 
@@ -39,7 +41,6 @@ def is_kept(
     system: System,
     view: View,
     pages: Iterable[Optional[Page]],
-    data: bytes,
     end: int,
     path: str,
     patience: float,
@@ -50,8 +51,7 @@ def is_kept(
         system: the system calls.
         view: what it was written to.
         pages: the pages that may know of that file.
-        data: the record.
-        end: where it ends in the file.
+        end: where the record ends in the file.
         path: the path of the log.
         patience: how long to wait for a length that is pending, in seconds.
 
@@ -65,8 +65,10 @@ def is_kept(
             entry = _first_seal(pages, view)
             if entry is None:
                 return False
+        if entry.until == FOREVER and _stands_at(system, path, view):
+            return True
         if entry.length != PENDING:
-            return end <= entry.length or _survived_cut(system, view, entry, data, end, path)
+            return end <= entry.length
         if time.monotonic() >= deadline:
             return False
         time.sleep(PAUSE)
@@ -89,14 +91,8 @@ def _first_seal(pages: Iterable[Optional[Page]], view: View) -> Optional[Entry]:
     return None
 
 
-def _survived_cut(system: System, view: View, entry: Entry, data: bytes, end: int, path: str) -> bool:
-    """Tell whether a record came after the cut that took a fragment back, not before it.
-
-    The file lives on then, and what is at its place in the file can be read.
-    """
-    if entry.until == FOREVER:
-        return False
+def _stands_at(system: System, path: str, view: View) -> bool:
     try:
-        return system.read_back(view.fd, path, len(data), end - len(data)) == data
-    except OSError:  # no right to read one's own log: better twice than not at all
+        return os.path.samestat(system.status(path), view.status)
+    except OSError:
         return False

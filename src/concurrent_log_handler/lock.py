@@ -3,7 +3,7 @@
 Who holds it may change the names of the log's files. The lock belongs to the open file
 description, so two handlers of one process exclude each other like two processes do, and a
 killed process frees it. It is not re-entrant: a record that is logged while this very handler
-rotates (by a signal handler, a finalizer) finds it taken.
+rotates (by a signal handler, a finalizer) finds it taken, or joins it where it cannot do without.
 """
 
 import os
@@ -16,16 +16,28 @@ PAUSE = 0.001
 
 
 class FileLock:
-    """An exclusive lock by the name of a file."""
+    """An exclusive lock by the name of a file.
+
+    `depth` counts who in this process has begun to take it, before it is taken: a signal handler
+    that logs between the system call and the count would else unlock what the code that it
+    interrupted has just locked.
+    """
 
     def __init__(self, system: System, path: str, create: Callable[[], None]) -> None:
         self._system = system
         self._flock, self._lock, self._unlock = system.flock, system.LOCK, system.UNLOCK
         self._path = path
         self._create = create
-        self.fd = -1
         self._identity: Optional[os.stat_result] = None
-        self.held = False
+        self._pid = 0
+        self.fd = -1
+        self.depth = 0
+        self.was_there = False  # the lock file, before this process made it
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock, or is about to."""
+        return self.depth > 0
 
     def acquire(self, wait: Optional[float] = None) -> bool:
         """Take the lock, and see to it that it is the one at its path; return whether it is ours.
@@ -36,7 +48,7 @@ class FileLock:
         Raises `OSError` if there can be no lock file.
 
         """
-        if self.held:
+        if self.depth:
             return False
         deadline = None if wait is None else time.monotonic() + wait
         while not self._take(blocking=deadline is None):
@@ -46,49 +58,72 @@ class FileLock:
                 time.sleep(PAUSE)
         return True
 
+    def join(self) -> None:
+        """Share the lock of the code that this has interrupted, which will free it.
+
+        If that code is still waiting for it, this waits as well.
+        """
+        self._flock(self.fd, self._lock)
+
     def release(self) -> None:
         """Free the lock."""
-        self.held = False
-        try:
-            self._flock(self.fd, self._unlock)
-        except OSError:  # closed by its number, and so unlocked; what was done under it is done
-            self.close()
+        self.depth = max(self.depth - 1, 0)
+        if self.fd >= 0:
+            try:
+                self._flock(self.fd, self._unlock)
+            except OSError:  # closed by its number, and so unlocked; what was done under it is done
+                self.close()
 
     def open(self) -> None:
         """Open the lock file, made if need be; raise `OSError` if there can be none."""
-        if self.fd >= 0:
+        if self.fd >= 0 and self._pid == os.getpid():
             return
+        self.close()  # after a fork: its lock is the parent's as well
         try:
             fd = self._open_existing()
+            self.was_there = True
         except FileNotFoundError:
             self._create()
             fd = self._open_existing()
-        self.fd, self._identity = fd, self._system.status_of(fd)
+        self.fd, self._identity, self._pid = fd, self._system.status_of(fd), os.getpid()
+
+    def is_at_its_path(self) -> bool:
+        """Tell whether the lock file that is open is the one that others find."""
+        try:
+            return os.path.samestat(self._system.status(self._path), self._system.status_of(self.fd))
+        except OSError:
+            return False
 
     def close(self) -> None:
-        """Let go of the file; only its description, which a forked child shares, keeps the lock."""
-        fd, self.fd, self.held = self.fd, -1, False
+        """Let go of the file; only its description, which a forked child shares, keeps the lock.
+
+        Not while it is held by what this has interrupted (a signal handler closes the handler).
+        """
+        if self.depth and self._pid == os.getpid():
+            return
+        fd, self.fd = self.fd, -1
+        self.depth = 0
         if fd >= 0:
             self._system.close(fd, self._identity)
 
     def _take(self, blocking: bool) -> bool:
         """Try once; a lock on a file that is no longer at the path excludes nobody and is let go."""
         self.open()
-        if blocking:
-            self._flock(self.fd, self._lock)
-        elif not self._system.try_lock(self.fd):
-            return False
-        if not self._is_the_one_at_its_path():
-            self.close()
-            return False
-        self.held = True
-        return True
-
-    def _is_the_one_at_its_path(self) -> bool:
+        self.depth += 1
+        taken = False
         try:
-            return os.path.samestat(self._system.status(self._path), self._system.status_of(self.fd))
-        except OSError:
-            return False
+            if blocking:
+                self._flock(self.fd, self._lock)
+            taken = (blocking or self._system.try_lock(self.fd)) and self.is_at_its_path()
+        finally:
+            if not taken:  # unlocked as well: what this has interrupted may have taken it
+                self.release()
+                self._reopen_if_replaced()
+        return taken
+
+    def _reopen_if_replaced(self) -> None:
+        if not self.is_at_its_path():
+            self.close()
 
     def _open_existing(self) -> int:
         try:

@@ -9,8 +9,8 @@ A look costs as much as a third of the write. So a look is good for all writes t
 `LEASE` of its beginning (see `state.py` for why that is safe), and the one before a write then
 serves as the one after it. A look before the write is not needed for safety, as what happens
 between the two goes unseen anyway. It keeps a record from landing in a file that was renamed
-long ago: by the lease, for at most a millisecond. Where old files are not kept at all
-(`backupCount=0`) even that would be too long, so there are no leases when the file is nearly full.
+long ago: by the lease, for at most a millisecond. (Where old files are not kept at all, the
+rotation waits for the leases before it takes the file away.)
 
 With the look goes one at the size. In between, a writer knows the size from what it wrote itself,
 and asks the kernel again when that is a `SHARE`th of what is left. (Of N busy writers each asks
@@ -25,7 +25,6 @@ part in the rotation. A log that can neither be locked nor rotated (read-only di
 appended to, without more. Devices, pipes and sockets are written to, and nothing else.
 """
 
-import errno
 import os
 import sys
 import threading
@@ -36,24 +35,28 @@ from typing import List, Optional, Union
 from concurrent_log_handler.background import BackgroundRotation
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.exclusive import ExclusiveAppender
-from concurrent_log_handler.files import ALWAYS, NEVER, SHARE, UNSTABLE, Files, NotRegularError, View
+from concurrent_log_handler.files import (
+    ALWAYS,
+    LOST_DESCRIPTOR,
+    NEVER,
+    SHARE,
+    UNSTABLE,
+    Files,
+    NotRegularError,
+    View,
+)
 from concurrent_log_handler.fragments import Fragments
 from concurrent_log_handler.kept import is_kept, is_stable, sealed
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.plain import BareAppender, DeviceAppender
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks
 from concurrent_log_handler.settings import Settings
-from concurrent_log_handler.state import EXCLUSIVE, LEASE, Page, PageError
+from concurrent_log_handler.state import EXCLUSIVE, LEASE, SURVEY, Page, PageError
 from concurrent_log_handler.system import System, is_regular
 
-WRITTEN_IN_A_LEASE = 128 * 1024  # more than all processes of a large machine write in that time
-SURVEY = 0.5
 BACK_OFF = 1.0
 PAUSE = 0.001
 WAIT_FOR_ASKED_ROTATION = 5.0
-
-# The descriptor was closed by its number, or is of a server that has forgotten the file (NFS).
-LOST_DESCRIPTOR = (errno.EBADF, errno.ESTALE)
 
 # Before 3.7 nothing tells a child that it was forked, so the process ids are compared each time.
 FORKS_UNSEEN = not hasattr(os, "register_at_fork")
@@ -117,8 +120,8 @@ class LogFile:
         Raises `OSError` if it could not be written; then nothing of it is in the file.
 
         """
+        view = self._view
         try:
-            view = self._view
             if view.size >= view.full_at or self._clock() >= view.until:
                 attended = self._attend(data, occasion)
                 if attended is None:
@@ -128,7 +131,7 @@ class LogFile:
         except OSError as error:
             if error.errno not in LOST_DESCRIPTOR:
                 raise
-            self.forget()
+            self._close_lost(view)
             self._append_again(data, occasion)
             return
         if self._clock() < view.until and written == len(data):
@@ -143,22 +146,39 @@ class LogFile:
         return status is not None and is_regular(status) and status.st_size >= limit > 0
 
     def rotate(self) -> None:
-        """Rotate now, whatever the size; a failure is reported."""
+        """Rotate now, whatever the size; a failure is reported.
+
+        A peer that holds the lock is waited for, some seconds, while other threads log on.
+        """
+        deadline = self._clock() + WAIT_FOR_ASKED_ROTATION
+        while not self._rotate_now():
+            if self._clock() >= deadline:
+                self._hooks.report("cannot rotate", TimeoutError("a peer holds the lock"))
+                return
+            time.sleep(PAUSE)
+
+    def _rotate_now(self) -> bool:
+        """Rotate; return False if it has to be tried again."""
         with self._guard:
             if not self._opened:
                 self._look_around()
             if isinstance(self._appender, (BareAppender, DeviceAppender)):
-                return
-            held = self._files.lock.held  # by the append during which the user's rule asks for it
-            if not held and not self._files.try_lock(WAIT_FOR_ASKED_ROTATION):
-                self._hooks.report("cannot rotate", TimeoutError("a peer holds the lock"))
-                return
+                return True
+            files = self._files
+            held = files.lock.held  # by the append during which the user's rule asks for it
+            if files.page is not None and files.page.time_to_wait():
+                return held
+            if not held and not files.try_lock():
+                return False
             try:
-                self._files.rotate(self.settings.backup_count)
+                files.rotate(self.settings.backup_count)
             finally:
                 self._end_leases()
                 if not held:
-                    self._files.lock.release()
+                    files.lock.release()
+                    if not self.settings.keep_file_open:
+                        files.close_helpers()
+            return True
 
     def close(self) -> None:
         """Close all files, once a rotation in the background is done; a later record opens them again."""
@@ -169,6 +189,9 @@ class LogFile:
     def forget(self) -> None:
         """Let go of all descriptors, and unlock nothing: after a fork the lock is the parent's."""
         if os.getpid() != self._pid:
+            # Now: frames of threads that are not here may hold on to them for ever.
+            self._view.close()
+            self._files.pages.close()
             self._guard = threading.RLock()  # the parent's may be held by a thread that is not here
             self._pid = os.getpid()
             self._background.forget()
@@ -179,6 +202,20 @@ class LogFile:
             appender.close()
         self._opened = False
         self._files.close()
+
+    def _close_lost(self, view: View) -> None:
+        """Close what is left after descriptors were closed by their numbers, and all else.
+
+        At once: were it left to the last user of the view, it would close the numbers when they
+        have been given out again, to ourselves, for the same files.
+        """
+        with self._guard:
+            for each in (view, self._view):
+                each.close()
+                if each.page is not None:
+                    each.page.close()
+            self._files.pages.close()
+            self.forget()
 
     def _append_again(self, data: bytes, occasion: object) -> None:
         """Append a record until it is kept; each time around, a rotation has come between."""
@@ -217,7 +254,7 @@ class LogFile:
             if self._measure(view) and may_rotate and self._rotate_full():
                 may_rotate = False  # once per record, or a header of maxBytes would never end it
                 continue
-            view.until = asked_at + LEASE if self._may_lease(view) else NEVER
+            view.until = NEVER if view.epoch == UNSTABLE else min(asked_at + LEASE, self._survey_at)
             return view
 
     def _look_around(self) -> None:
@@ -226,6 +263,8 @@ class LogFile:
             self.forget()
         self._survey_at = time.monotonic() + SURVEY
         self._choose_appender()
+        if isinstance(self._appender, BareAppender) and not os.path.isdir(os.path.dirname(self.path)):
+            self._survey_at = NEVER  # as soon as there is a directory, there can be a lock
         if self._view is not self._no_view and not self._files.is_live(self._view):
             self._view = self._no_view
         if not self._opened:
@@ -240,7 +279,7 @@ class LogFile:
         files = self._files
         appender: Optional[Appender] = None
         if files.is_device():
-            appender = DeviceAppender(files)
+            appender = DeviceAppender(files, wait_for_reader=not self._opened)
         else:
             lockable = files.can_lock()
             page = files.refresh_page(make=lockable)
@@ -284,8 +323,8 @@ class LogFile:
         Raises `PageError` if the page is of no use or asks for the exclusive mode, `NotRegularError` if
         the log has become a device.
         """
-        page = self._files.page
-        while page is not None:
+        while self._files.page is not None:
+            page = self._files.page
             epoch = page.look()
             if epoch % 2 == 0:
                 if page.head().mode == EXCLUSIVE:
@@ -356,17 +395,9 @@ class LogFile:
         )
         if rotated:
             self._end_leases()
-        elif files.unshifted:
-            self._background.finish(files.unshifted)
+        elif files.moves:
+            self._background.finish(files.moves)
         return rotated
-
-    def _may_lease(self, view: View) -> bool:
-        """Tell whether a record may land, for a millisecond, in a file that was just rotated."""
-        settings = self.settings
-        discards = settings.max_bytes > 0 and not settings.backup_count
-        if discards and view.size > settings.max_bytes - WRITTEN_IN_A_LEASE:
-            return False
-        return view.epoch != UNSTABLE
 
     def _rotated_in_background(self, rotations: int) -> None:
         self._files.rotations += rotations
@@ -399,7 +430,7 @@ class LogFile:
                 return False
             end = self._system.status_of(view.fd).st_size if forked else self._system.position(view.fd)
             pages = (view.page, self._files.page)  # the second may have come in the place of the first
-            return is_kept(self._system, view, pages, data, end, self.path, self.settings.patience)
+            return is_kept(self._system, view, pages, end, self.path, self.settings.patience)
 
 
 _logs: "weakref.WeakSet[LogFile]" = weakref.WeakSet()

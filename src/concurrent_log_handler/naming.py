@@ -7,6 +7,7 @@ For `logs/app.log` (`.log` at the end is left out of the helpers' names, as in 0
     logs/.__app.lock                       the lock file
     logs/.__app.state                      the page
     logs/.__app.<16 hex digits>.tmp        a draft: a file in the making
+    logs/.__app.ffffffffffffffff.tmp       what is to be deleted, where no backups are kept
 
 What does not read back exactly as it would be written is not ours, and is never touched. Nothing
 here asks the disk.
@@ -18,6 +19,8 @@ from typing import NamedTuple, Optional
 
 TOKEN_BYTES = 8
 TOKEN = re.compile(rf"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
+LONGEST_NAME = 255  # bytes, on nearly every file system
+DISCARDED = "f" * 2 * TOKEN_BYTES
 NUMBER = re.compile(r"[1-9][0-9]*")
 
 
@@ -40,14 +43,18 @@ class Names(NamedTuple):
 
     def draft(self, directory: str, token: str) -> str:
         """Return the path of a draft in one of the two directories."""
-        return os.path.join(directory, f"{helper_stem(self.log)}.{token}.tmp")
+        return os.path.join(directory, f"{draft_stem(self.log)}.{token}.tmp")
+
+    def discarded(self, directory: str) -> str:
+        """Return the path of a live file that has been set aside to be deleted."""
+        return self.draft(directory, DISCARDED)
 
     def is_draft(self, name: str) -> bool:
         """Tell whether a name in one of the two directories is that of a draft of this log."""
-        prefix, suffix = helper_stem(self.log) + ".", ".tmp"
-        if not (name.startswith(prefix) and name.endswith(suffix)):
-            return False
-        return TOKEN.fullmatch(name[len(prefix) : -len(suffix)]) is not None
+        prefix, suffix = draft_stem(self.log) + ".", ".tmp"
+        token = name[len(prefix) : -len(suffix)]
+        written = name == prefix + token + suffix
+        return written and token != DISCARDED and TOKEN.fullmatch(token) is not None
 
 
 def names_of(log: str, helper_directory: Optional[str] = None) -> Names:
@@ -60,6 +67,14 @@ def helper_stem(log: str) -> str:
     """Return what the names of all helpers of a log begin with."""
     name = os.path.basename(log)
     return ".__" + (name[: -len(".log")] if name.endswith(".log") else name)
+
+
+def draft_stem(log: str) -> str:
+    """Return what the names of drafts begin with: all of the stem that leaves room for a token."""
+    stem = helper_stem(log)
+    while len(stem.encode("utf-8", "surrogatepass")) > LONGEST_NAME - 2 * TOKEN_BYTES - len("..tmp"):
+        stem = stem[:-1]
+    return stem
 
 
 def numbered(log: str, number: int) -> str:

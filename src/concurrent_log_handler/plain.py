@@ -14,17 +14,31 @@ from concurrent_log_handler.fragments import Fragments
 class DeviceAppender:
     """Writes to something that is not a regular file."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, wait_for_reader: bool) -> None:
+        """Prepare to write.
+
+        Args:
+            files: the files of the log.
+            wait_for_reader: whether to wait until somebody reads a pipe, as all handlers do when
+                they are opened; a pipe that comes later must not stop the program.
+
+        """
         self._files = files
+        self._wait_for_reader = wait_for_reader
         self._fd = -1
 
     def append_attended(self, data: bytes, _occasion: object) -> None:
         """Write one record, in several pieces if the device takes no more at once."""
         system = self._files.system
         if self._fd < 0:
-            self._fd = system.open_device(self._files.names.log)
-        while data:
-            data = data[system.write(self._fd, data) :]
+            self._fd = system.open_device(self._files.names.log, self._wait_for_reader)
+            self._wait_for_reader = False
+        try:
+            while data:
+                data = data[system.write(self._fd, data) :]
+        except OSError:
+            self.close()  # opened anew by the next record: a server may have been restarted
+            raise
 
     def look_again(self) -> None:
         """Do nothing: what is open stays open, as a pipe's reader may be counting on it."""
@@ -50,8 +64,8 @@ class BareAppender:
         if self._view is None or not files.is_live(self._view):
             self._view = files.open_live(UNSTABLE)
         written = files.system.write(self._view.fd, data)
-        if written < len(data):
-            self._fragments.complete(self._view, data, written)
+        while written != len(data) and not self._fragments.complete(self._view, data, written):
+            written = files.system.write(self._view.fd, data)
 
     def look_again(self) -> None:
         """Do nothing: each record looks."""

@@ -28,11 +28,13 @@ The bytes of the page, all numbers little-endian:
     16    rotations so far, u64
     24    next slot of the ring, u32
     32    when the epoch was last moved, by the monotonic clock in nanoseconds, u64
+    40    when the page was made in the place of one that was deleted, likewise, else 0, u64
     256   the ring of sealed files: 96 slots of 40 bytes
 
 A slot says of one file: *for writers that opened it before the epoch `until`, only the first
-`length` bytes are kept*. A file that is deleted is sealed with length 0 and `until` for ever. A
-length may be unknown for a moment (`PENDING`). Each slot carries a checksum: a reader that comes
+`length` bytes are kept*. A file that is deleted is sealed with length 0 and `until` for ever. It has
+another name by then: a live file that is sealed would leave its writers nowhere to go. A length
+may be unknown for a moment (`PENDING`). Each slot carries a checksum: a reader that comes
 while it is being written sees that, and reads again.
 
 Everything but `look` and `entry` is called under the lock.
@@ -47,7 +49,8 @@ from typing import NamedTuple, Optional
 from concurrent_log_handler.system import System
 
 LEASE = 0.001
-GRACE = 5 * LEASE
+GRACE = 3 * LEASE
+SURVEY = 0.5  # how often writers see whether the page at its path is still the one that they have
 
 PAGE_SIZE = 4096
 MAGIC = b"\x89CLHpage"
@@ -57,14 +60,29 @@ FOREVER = 2**63
 PENDING = -1
 
 HEAD = struct.Struct("<8sIIQI")
-MODE_OFFSET, ROTATIONS_OFFSET, NEXT_SLOT_OFFSET, MOVED_OFFSET = 12, 16, 24, 32
+MODE_OFFSET, ROTATIONS_OFFSET, NEXT_SLOT_OFFSET, MOVED_OFFSET, BORN_OFFSET = 12, 16, 24, 32, 40
 RING_OFFSET, SLOTS = 256, 96
 ENTRY = struct.Struct("<QQqQ")
 CHECKSUM = struct.Struct("<I4x")
 SLOT_SIZE = ENTRY.size + CHECKSUM.size
 READS_OF_A_CHANGING_SLOT = 100
 
-NEW_PAGE = HEAD.pack(MAGIC, VERSION, ATOMIC, 0, 0).ljust(PAGE_SIZE, b"\0")
+
+def new_page(has_predecessor: bool) -> bytes:
+    """Return the bytes of a new page.
+
+    Args:
+        has_predecessor: whether there may be writers with an older page, which somebody has deleted.
+
+    """
+    born = monotonic_ns() if has_predecessor else 0
+    head = HEAD.pack(MAGIC, VERSION, ATOMIC, 0, 0).ljust(BORN_OFFSET, b"\0")
+    return (head + struct.pack("<Q", born)).ljust(PAGE_SIZE, b"\0")
+
+
+def monotonic_ns() -> int:
+    """Return the monotonic clock; Python 3.6 has it in seconds only."""
+    return int(time.monotonic() * 1e9)
 
 
 class PageError(OSError):
@@ -95,9 +113,14 @@ class Page:
 
     def __init__(self, system: System, fd: int, writable: bool) -> None:
         self._system = system
-        self.fd = fd
+        self.fd = -1
         self.writable = writable
-        self.status = system.status_of(fd)
+        try:
+            self.status = system.status_of(fd)
+        except BaseException:
+            system.close(fd)
+            raise
+        self.fd = fd
 
     @classmethod
     def open(cls, system: System, path: str) -> "Page":
@@ -142,16 +165,35 @@ class Page:
         epoch = self.look()
         if epoch % 2:
             # The time comes first: who dies between leaves an odd epoch, which is closed again.
-            moved = struct.pack("<Q", int(time.monotonic() * 1e9))
-            self._system.write_at(self.fd, moved, MOVED_OFFSET)
+            self._system.write_at(self.fd, struct.pack("<Q", monotonic_ns()), MOVED_OFFSET)
             self._system.set_length(self.fd, self.length_at(epoch + 1))
 
     def wait_for_leases(self) -> None:
-        """Wait until nobody trusts a look from before the last move of the epoch."""
-        data = self._system.read_at(self.fd, 8, MOVED_OFFSET)
-        ago = time.monotonic() - int.from_bytes(data, "little") / 1e9
-        if ago < GRACE:  # a time in the future is from before the host was booted
-            time.sleep(GRACE - max(ago, 0.0))
+        """Wait until the leases from before the last move of the epoch have run out."""
+        moved = int.from_bytes(self._system.read_at(self.fd, 8, MOVED_OFFSET), "little")
+        wait = moved / 1e9 + GRACE - time.monotonic()
+        if wait > 0:  # by more than GRACE: the time is from before the host was booted
+            time.sleep(min(wait, GRACE))
+
+    def time_to_wait(self) -> float:
+        """Return the seconds until nobody has an older page any more, that somebody has deleted.
+
+        Who still has that would not see a rotation.
+        """
+        born = int.from_bytes(self._system.read_at(self.fd, 8, BORN_OFFSET), "little")
+        longest = SURVEY + GRACE
+        return min(max(born / 1e9 + longest - time.monotonic(), 0.0), longest) if born else 0.0
+
+    def is_at(self, epoch: int) -> bool:
+        """Tell whether this is the epoch, and the page is not one that was deleted or replaced."""
+        status = self._system.status_of(self.fd)
+        return status.st_size == self.length_at(epoch) and status.st_nlink > 0
+
+    def retire(self) -> None:
+        """Cut a page to nothing that no longer stands at its path, for those who look at it."""
+        status = self._system.status_of(self.fd)
+        if not status.st_nlink and os.path.samestat(status, self.status):
+            self._system.set_length(self.fd, 0)
 
     def head(self) -> Head:
         """Return the head; raise `PageError` if this is not a page, or no page of ours."""

@@ -21,7 +21,7 @@ What an implementation has to hold, beside what each method says:
 import abc
 import os
 import stat
-from typing import List, Optional, Union
+from typing import Dict, List, Optional, Union
 
 
 class System(abc.ABC):
@@ -39,8 +39,8 @@ class System(abc.ABC):
         """
 
     @abc.abstractmethod
-    def open_device(self, path: str) -> int:
-        """Open a device, a pipe or a socket; wait for the reader of a pipe as `open` does."""
+    def open_device(self, path: str, wait_for_reader: bool) -> int:
+        """Open a device, a pipe or a socket; wait for the reader of a pipe as `open` does, or fail."""
 
     @abc.abstractmethod
     def open_shared(self, path: str, writable: bool) -> int:
@@ -104,7 +104,7 @@ class System(abc.ABC):
 
     @abc.abstractmethod
     def read_back(self, fd: int, path: str, count: int, offset: int) -> bytes:
-        """Read from a file that is open only for appending, and had this path."""
+        """Read from a file that is open for appending, and had this path."""
 
     @abc.abstractmethod
     def status(self, path: Union[str, bytes]) -> os.stat_result:
@@ -143,8 +143,8 @@ class System(abc.ABC):
         """Return the names in a directory, in any order."""
 
     @abc.abstractmethod
-    def make_directories(self, path: str) -> None:
-        """Make a directory and its parents unless they are there."""
+    def list_files(self, directory: str) -> Dict[str, bool]:
+        """Return the names in a directory, and whether each is that of a regular file."""
 
     @abc.abstractmethod
     def flock(self, fd: int, operation: int) -> None:

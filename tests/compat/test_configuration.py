@@ -25,9 +25,7 @@ def run(directory: Path, program: str) -> None:
     """Run a program in a directory, from its `import logging.config` on; nothing may be said to the user."""
     code = "import logging, logging.config, sys\n" + textwrap.dedent(program)
     command = [sys.executable, "-W", "error", "-c", code]
-    ended = subprocess.run(
-        command, cwd=directory, capture_output=True, text=True, check=False, timeout=60
-    )
+    ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=60)
     assert (ended.stderr, ended.stdout, ended.returncode) == ("", "", 0)
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import stat
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
@@ -16,6 +17,7 @@ from support.folder import HELPERS, contents
 Make = Callable[..., ConcurrentRotatingFileHandler]
 
 NOBODY = 65534
+PROC = Path("/proc/self/fd")
 
 both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -79,7 +81,7 @@ def files_of_0_9_31(texts: List[str], max_bytes: int, backup_count: int) -> Dict
 def test_names_and_sizes_are_those_of_0_9_31(
     make: Make, tmp_path: Path, locking: str, max_bytes: int, backup_count: int
 ) -> None:
-    draw = random.Random(f"{max_bytes} {backup_count}")
+    draw = random.Random(f"{max_bytes} {backup_count}")  # noqa: S311 - the same each time
     texts = [f"{number} " + "x" * draw.choice([0, 1, 17, 37, 38, 200]) for number in range(30)]
     handler = make(maxBytes=max_bytes, backupCount=backup_count, locking=locking)
     log(handler, *texts)
@@ -149,6 +151,8 @@ def test_backups_that_are_past_the_count_stay(make: Make, tmp_path: Path, lockin
         (".log", ".__"),
         ("a b \N{SNOWMAN}.log", ".__a b \N{SNOWMAN}"),
         ("%s{}[1-9]*.log", ".__%s{}[1-9]*"),
+        ("two\nlines.log", ".__two\nlines"),
+        ("x" * 246 + ".log", ".__" + "x" * 246),  # the longest whose page still has a name
     ],
 )
 def test_the_lock_and_the_page_are_named_after_the_log(
@@ -161,6 +165,17 @@ def test_the_lock_and_the_page_are_named_after_the_log(
     assert (files[name], files[f"{name}.1"], files[f"{helpers}.lock"]) == (b"three\n", b"two\n", b"")
     assert handler.lockFilename == str(tmp_path / f"{helpers}.lock")
     assert handler.baseLockFilename(str(tmp_path / name)) == (str(tmp_path), f"{helpers}.lock")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are text there")
+def test_a_name_may_hold_bytes_that_are_no_text(make: Make, tmp_path: Path) -> None:
+    log(make(os.fsdecode(b"app\xff.log"), maxBytes=1, backupCount=1), "one", "two")
+    assert {os.fsencode(each.name) for each in tmp_path.iterdir()} == {
+        b"app\xff.log",
+        b"app\xff.log.1",
+        b".__app\xff.lock",
+        b".__app\xff.state",
+    }
 
 
 @both_modes
@@ -183,9 +198,7 @@ def test_the_helpers_live_where_they_are_asked_to(
 ) -> None:
     (tmp_path / "logs").mkdir()
     directory = tmp_path / below
-    handler = make(
-        "logs/app.log", maxBytes=1, backupCount=1, lock_file_directory=directory, locking=locking
-    )
+    handler = make("logs/app.log", maxBytes=1, backupCount=1, lock_file_directory=directory, locking=locking)
     assert directory.is_dir()
     assert list(directory.iterdir()) == []
     log(handler, "one", "two", "three")
@@ -226,9 +239,7 @@ def test_rotating_by_hand_before_the_first_record_rotates_what_is_there(
 
 
 @both_modes
-def test_rotating_by_hand_what_is_not_there_makes_no_backup(
-    make: Make, tmp_path: Path, locking: str
-) -> None:
+def test_rotating_by_hand_what_is_not_there_makes_no_backup(make: Make, tmp_path: Path, locking: str) -> None:
     handler = make(backupCount=2, locking=locking)
     handler.doRollover()
     log(handler, "one")
@@ -300,10 +311,10 @@ def test_a_record_after_close_opens_the_log_again(make: Make, tmp_path: Path, lo
 
 def open_files() -> Set[str]:
     """Return what this process has open."""
-    return {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
+    return {os.path.realpath(each) for each in PROC.iterdir()}
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="cannot see its own open files")
+@pytest.mark.skipif(not PROC.is_dir(), reason="cannot see its own open files")
 @pytest.mark.parametrize("arguments", [{}, {"locking": "exclusive"}, {"lock_file_directory": "locks"}])
 def test_nothing_stays_open_between_records_where_that_is_asked(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Dict[str, Any]
@@ -324,7 +335,7 @@ def test_nothing_stays_open_between_records_where_that_is_asked(
     }
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="cannot see its own open files")
+@pytest.mark.skipif(not PROC.is_dir(), reason="cannot see its own open files")
 @both_modes
 def test_close_closes_everything(make: Make, tmp_path: Path, locking: str) -> None:
     before = open_files()
@@ -341,7 +352,7 @@ def test_a_directory_that_is_made_later_is_used_then(
 ) -> None:
     handler = make("logs/app.log", locking=locking)
     failures: List[logging.LogRecord] = []
-    handler.handleError = failures.append  # type: ignore[method-assign]
+    vars(handler)["handleError"] = failures.append
     log(handler, "one", "two")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "logs").mkdir()
@@ -372,9 +383,7 @@ def without_helpers(directory: Path) -> Dict[str, bytes]:
 
 @both_modes
 @pytest.mark.parametrize("there", [False, True])
-def test_a_link_is_written_through(
-    make: Make, tmp_path: Path, real: Path, locking: str, there: bool
-) -> None:
+def test_a_link_is_written_through(make: Make, tmp_path: Path, real: Path, locking: str, there: bool) -> None:
     if there:
         real.write_bytes(b"old\n")
     log(make(locking=locking), "new")
@@ -450,7 +459,7 @@ def test_a_directory_with_the_name_of_a_backup_is_left_alone_and_nothing_lost(
     (directory / "precious").write_bytes(b"foreign")
     handler = make(maxBytes=1, backupCount=3, locking=locking)
     failures: List[logging.LogRecord] = []
-    handler.handleError = failures.append  # type: ignore[method-assign]
+    vars(handler)["handleError"] = failures.append
     log(handler, *"abc")
     # With two backups at least, three records need not lose any, wherever the others are put.
     found = without_helpers(tmp_path)
@@ -511,9 +520,7 @@ def test_all_files_have_the_permissions_that_are_asked_for(
         left = os.umask(before)
     assert left == of_process
     expected = 0o666 & ~of_process if mode is None else mode
-    assert permissions(tmp_path) == dict.fromkeys(
-        {"app.log", "app.log.1", "app.log.2", *HELPERS}, expected
-    )
+    assert permissions(tmp_path) == dict.fromkeys({"app.log", "app.log.1", "app.log.2", *HELPERS}, expected)
 
 
 @both_modes

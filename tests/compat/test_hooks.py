@@ -40,7 +40,7 @@ def make(tmp_path: Path, failures: List[logging.LogRecord]) -> Iterator[Make]:
         kind: Type[ConcurrentRotatingFileHandler] = ConcurrentRotatingFileHandler, **arguments: Any
     ) -> ConcurrentRotatingFileHandler:
         handler = kind(tmp_path / "app.log", **arguments)
-        handler.handleError = failures.append  # type: ignore[method-assign]
+        vars(handler)["handleError"] = failures.append
         made.append(handler)
         return handler
 
@@ -101,7 +101,7 @@ def test_the_namer_may_send_the_backups_to_another_directory(
 ) -> None:
     (tmp_path / "old").mkdir()
     handler = make(maxBytes=1, backupCount=2, locking=locking, lock_file_directory=tmp_path / "locks")
-    handler.namer = lambda default: os.path.join(os.path.dirname(default), "old", os.path.basename(default))
+    handler.namer = lambda default: str(tmp_path / "old" / Path(default).name)
     log(handler, *"abcd")
     assert {each.name for each in tmp_path.iterdir()} == {"app.log", "old", "locks"}
     assert (tmp_path / "app.log").read_bytes() == b"d\n"
@@ -117,7 +117,7 @@ def test_a_namer_that_ignores_the_number_keeps_the_last_backup(
     make: Make, tmp_path: Path, locking: str, backup_count: int
 ) -> None:
     handler = make(maxBytes=1, backupCount=backup_count, locking=locking)
-    handler.namer = lambda default: os.path.join(os.path.dirname(default), "app.old")
+    handler.namer = lambda _: str(tmp_path / "app.old")
     log(handler, *"abcd")
     assert contents(tmp_path) == {"app.log": b"d\n", "app.old": b"c\n"}
 
@@ -169,7 +169,7 @@ def test_a_namer_that_names_what_cannot_be_is_reported_once_and_the_log_grows(
     make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], locking: str
 ) -> None:
     handler = make(maxBytes=1, backupCount=2, locking=locking)
-    handler.namer = lambda default: os.path.join(os.path.dirname(default), "missing", "app.old")
+    handler.namer = lambda _: str(tmp_path / "missing" / "app.old")
     for text in "abc":
         log(handler, text)
         wait_no_longer(handler)
@@ -265,7 +265,9 @@ def test_with_a_rotator_a_peer_that_has_the_log_open_goes_on_in_the_new_file(
         log(peer, f"peer {number}")
         log(handler, f"own {number}")
     found = contents(tmp_path)
-    assert {name: gzip.decompress(found[name]) if name.endswith(".gz") else found[name] for name in found} == {
+    assert {
+        name: gzip.decompress(found[name]) if name.endswith(".gz") else found[name] for name in found
+    } == {
         "app.log": b"own 2\n",
         "app.log.1.gz": b"own 1\npeer 2\n",
         "app.log.2.gz": b"own 0\npeer 1\n",
@@ -313,9 +315,7 @@ def test_a_rotator_that_fails_half_way_leaves_the_log_as_it_was(
 
 
 @both_modes
-def test_a_rotator_that_does_nothing_keeps_the_log_growing(
-    make: Make, tmp_path: Path, locking: str
-) -> None:
+def test_a_rotator_that_does_nothing_keeps_the_log_growing(make: Make, tmp_path: Path, locking: str) -> None:
     handler = make(maxBytes=1, backupCount=2, locking=locking)
     calls: List[str] = []
     handler.rotator = lambda source, target: calls.append(f"{source} {target}")
@@ -424,9 +424,7 @@ def test_a_do_rollover_that_fails_is_reported_once_and_the_log_grows(
 
 @by_subclass_or_attribute
 @both_modes
-def test_handle_error_gets_the_records_that_cannot_be_written(
-    tmp_path: Path, on: str, locking: str
-) -> None:
+def test_handle_error_gets_the_records_that_cannot_be_written(tmp_path: Path, on: str, locking: str) -> None:
     failed: List[Any] = []
 
     def handle_error(_: Any, record: logging.LogRecord) -> None:
@@ -437,7 +435,7 @@ def test_handle_error_gets_the_records_that_cannot_be_written(
         kind = type("Subclass", (kind,), {"handleError": handle_error})
     handler = kind(tmp_path / "app.log", encoding="ascii", errors="strict", locking=locking)
     if on == "instance":
-        handler.handleError = handle_error.__get__(handler)  # type: ignore[method-assign]
+        vars(handler)["handleError"] = handle_error.__get__(handler)
     for text, arguments in (("one", ()), ("%d", ("x",)), ("\N{SNOWMAN}", ()), ("two", ())):
         handler.handle(logging.makeLogRecord({"msg": text, "args": arguments}))
     handler.close()

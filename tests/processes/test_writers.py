@@ -2,51 +2,55 @@
 
 import functools
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
 import pytest
 
-from concurrent_log_handler import logfile
-from concurrent_log_handler.cli.reckoning import survey
+from concurrent_log_handler.cli.reckoning import mark
 from support.children import LONG, Children, Writer
 from support.folder import assert_every_record_once, contents, numbers_found, rotations_on_page
-from support.records import EVEN, LONGEST, varied
-from support.writers import Said, Scribe, WatchedHandler
+from support.records import EVEN, even, varied
+from support.writers import Said, Scribe, WatchedHandler, stretch_leases
 
 MAX_BYTES = 4_000
+ROTATIONS = 20
 NOTHING_EXPIRES: Dict[str, Any] = {"maxBytes": MAX_BYTES, "backupCount": 100_000}
 
 both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])
 
 
-def log_at_once(writers: Sequence[Writer], count: int) -> List[Said]:
-    for writer in writers:
-        writer.tell(count)
-    return [writer.said() for writer in writers]
+def log_until_rotated(writers: Sequence[Writer], parent: Optional[Scribe] = None) -> None:
+    """Have all log at once until the file has been rotated often. (Under load it may exceed its size by much.)"""
+    rotations = 0
+    while rotations < ROTATIONS:
+        for writer in writers:
+            writer.tell(200)
+        if parent is not None:
+            parent.log(200)
+        rotations = total([writer.said() for writer in writers])
 
 
-def assert_all_well(live: Path, said: Sequence[Said], rotations: int = -1, at_least: int = 20) -> None:
-    """Assert that nobody complained, and that the folder is complete, with each rotation told by who made it."""
+def assert_all_well(live: Path, said: Sequence[Said], rotations: int) -> None:
+    """Assert that nobody complained, that the folder is complete, and that it was rotated as often as told."""
     assert [(each.failures, each.reports) for each in said] == [((), ())] * len(said)
     found = assert_every_record_once(live, [each.account for each in said], varied, MAX_BYTES)
-    assert found.backups >= at_least
-    if rotations < 0:
-        rotations = sum(each.rotations for each in said)
     assert (rotations, rotations_on_page(live.parent)) == (found.backups, found.backups)
+    assert found.backups > 0
+
+
+def total(said: Sequence[Said]) -> int:
+    return sum(each.rotations for each in said)
 
 
 @both_modes
 def test_spawned_processes(live: Path, children: Children, locking: str) -> None:
     make = functools.partial(WatchedHandler, str(live), locking=locking, **NOTHING_EXPIRES)
     writers = [children.writer(make, number, varied, by="spawn") for number in range(1, 9)]
-    said = log_at_once(writers, 400)
-    for writer in writers:
-        writer.end()
-    assert_all_well(live, said)
-    if locking == "exclusive":  # whoever finds the file full rotates it before anybody else can append
-        sizes = [(live.parent / name).stat().st_size for name in survey(live).logs]
-        assert max(sizes) < MAX_BYTES + 2 * LONGEST
+    log_until_rotated(writers)
+    said = [writer.end() for writer in writers]
+    assert_all_well(live, said, total(said))
 
 
 @both_modes
@@ -56,13 +60,11 @@ def test_processes_forked_from_one_that_has_logged(live: Path, children: Childre
     parent.log(30)
     inherited = handler.num_rollovers
     writers = [children.writer(lambda: handler, number, varied) for number in range(1, 9)]
-    for writer in writers:
-        writer.tell(400)
-    parent.log(400)
-    said = [parent.said(), *(writer.said() for writer in writers)]
+    log_until_rotated(writers, parent)
     handler.close()
+    said = [parent.said(), *(writer.end() for writer in writers)]
     # Each child goes on counting from what its parent had counted.
-    assert_all_well(live, said, sum(each.rotations for each in said) - 8 * inherited)
+    assert_all_well(live, said, total(said) - len(writers) * inherited)
 
 
 def run_in_threads(functions: Sequence[Callable[[], object]]) -> None:
@@ -90,7 +92,8 @@ def test_two_handlers_in_two_threads_of_a_process(live: Path, locking: str) -> N
     run_in_threads([functools.partial(scribe.log, 1_000) for scribe in scribes])
     for handler in handlers:
         handler.close()
-    assert_all_well(live, [scribe.said() for scribe in scribes])
+    said = [scribe.said() for scribe in scribes]
+    assert_all_well(live, said, total(said))
 
 
 @both_modes
@@ -106,26 +109,66 @@ def test_two_handlers_in_turn_keep_the_order_of_their_thread(live: Path, locking
     assert_all_well(live, [scribe.said()], sum(handler.num_rollovers for handler in handlers))
 
 
+@pytest.fixture
+def long_leases() -> Iterator[None]:
+    """Let leases last for 0.1 s in all processes, so that what happens during one needs no luck."""
+    stretch_leases(100)
+    yield
+    stretch_leases(1 / 100)
+
+
+@pytest.mark.usefixtures("long_leases")
 def test_two_handlers_in_turn_keep_the_order_of_their_thread_when_a_peer_rotates(
-    live: Path, children: Children, monkeypatch: pytest.MonkeyPatch
+    live: Path, children: Children
 ) -> None:
     options: Dict[str, Any] = {"maxBytes": 100_000, "backupCount": 100, "locking": "atomic"}
     peer = children.writer(functools.partial(WatchedHandler, str(live), **options), 2)
-    # One handler looks for the first time after the peer's rotation, the other one just before it. With an
-    # ordinary lease it would have to be done within a millisecond.
-    monkeypatch.setattr(logfile, "LEASE", LONG)
     first, second = handlers = [WatchedHandler(str(live), **options) for _ in range(2)]
-    scribe = Scribe(first, 1)
-    scribe.handler = second
+    scribe = Scribe(second, 1)
     scribe.log()
     assert peer.log(100_000 // EVEN + 1).rotations == 1
+    # One looks for the first time, after the rotation; the other one still relies on its look from before.
     for handler in (first, second):
         scribe.handler = handler
         scribe.log()
     for handler in handlers:
         handler.close()
-    found = numbers_found(live)
-    assert found[1] == [1, 2, 3]
+    assert numbers_found(live)[1] == [1, 2, 3]
+
+
+def first_is_large(writer: int, number: int) -> str:
+    """Return a text of which the first one fills a file at once."""
+    return even(writer, number) if number > 1 else mark("", writer, number, "x" * 300_000)
+
+
+def discard_by_size(connection: Connection, live: Path) -> None:
+    peer = Scribe(WatchedHandler(str(live), maxBytes=250_000, locking="atomic"), 2, first_is_large)
+    connection.send(peer.log(2))
+
+
+def discard_on_demand(connection: Connection, live: Path) -> None:
+    peer = Scribe(WatchedHandler(str(live), maxBytes=250_000, locking="atomic"), 2)
+    peer.handler.doRollover()
+    connection.send(peer.log())
+
+
+def discard_at_start(connection: Connection, live: Path) -> None:
+    peer = Scribe(WatchedHandler(str(live), mode="w", maxBytes=250_000, locking="atomic"), 2)
+    connection.send(peer.log())
+
+
+@pytest.mark.parametrize("discard", [discard_by_size, discard_on_demand, discard_at_start])
+@pytest.mark.usefixtures("long_leases")
+def test_a_record_that_follows_the_discarding_of_the_file_by_a_peer_is_there(
+    live: Path, children: Children, discard: Callable[[Connection, Path], None]
+) -> None:
+    make = functools.partial(WatchedHandler, str(live), maxBytes=250_000, locking="atomic")
+    writer = children.writer(make, 1)
+    writer.log()
+    last = children.start(discard, live).answer().account.records
+    said = writer.log()
+    assert (said.failures, said.reports) == ((), ())
+    assert numbers_found(live) == {1: [2], 2: [last]}
 
 
 @both_modes
@@ -135,9 +178,11 @@ def test_fifty_processes_that_end_after_five_records(live: Path, children: Child
     for writer in writers:
         writer.tell(5)
         writer.tell(None)  # none waits for another, so some end while others begin
+    for writer in writers:
+        writer.said()
     said = [writer.said() for writer in writers]
     assert [writer.ended() for writer in writers] == [0] * 50
-    assert_all_well(live, said, at_least=1)
+    assert_all_well(live, said, total(said))
 
 
 @both_modes
@@ -145,14 +190,13 @@ def test_fifty_processes_that_end_after_five_records(live: Path, children: Child
 def test_what_expires_is_the_oldest_of_each_writer(
     live: Path, children: Children, locking: str, keep: int
 ) -> None:
-    make = functools.partial(
-        WatchedHandler, str(live), maxBytes=MAX_BYTES, backupCount=keep, locking=locking
-    )
+    make = functools.partial(WatchedHandler, str(live), maxBytes=MAX_BYTES, backupCount=keep, locking=locking)
     writers = [children.writer(make, number) for number in range(1, 9)]
-    while sum(each.rotations for each in log_at_once(writers, 200)) < 20:
-        pass
+    log_until_rotated(writers)
     # With no lease left to anybody, the last ones stand in the youngest file, or in the one before it.
-    said = [writer.log() for writer in writers]
+    for writer in writers:
+        writer.log()
+    said = [writer.end() for writer in writers]
     assert [(each.failures, each.reports) for each in said] == [((), ())] * 8
 
     files = contents(live.parent)

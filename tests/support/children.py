@@ -6,8 +6,7 @@ import os
 import signal
 import time
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Callable, List, Optional, Type, TypeVar
+from typing import Any, Callable, List, Optional, TypeVar
 
 from support.records import Shape, even
 from support.writers import Said, WatchedHandler, serve
@@ -36,7 +35,9 @@ class Child:
     def __init__(self, by: str, target: Callable[..., None], *args: Any) -> None:
         context: Any = multiprocessing.get_context(by)
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_run, args=(theirs, target, *args), daemon=True)
+        # A forked child has this end as well, and would never see it closed.
+        ours = self._connection if by == "fork" else None
+        self._process = context.Process(target=_run, args=(theirs, ours, target, *args), daemon=True)
         self._process.start()
         theirs.close()  # or its death would not show as the end of the pipe
 
@@ -59,12 +60,20 @@ class Child:
         except EOFError:
             raise AssertionError(f"it has ended, with {self.ended()}") from None
 
+    def rest(self) -> List[Any]:
+        """Return what it had sent by its end."""
+        self.ended()
+        sent = []
+        with contextlib.suppress(EOFError):
+            while True:
+                sent.append(self._connection.recv())
+        return sent
+
     def ended(self) -> int:
         """Wait for its end; return its exit code, negative for a signal."""
-        self._process.join(LONG)
-        code = self._process.exitcode
-        assert code is not None, f"it did not end within {LONG} s"
-        return int(code)
+        # Not by `join`, which waits for those, too, that it has forked.
+        until(lambda: self._process.exitcode is not None, "end")
+        return int(self._process.exitcode)
 
     def stopped(self) -> None:
         """Wait until it is stopped, with all its threads."""
@@ -115,10 +124,12 @@ class Writer(Child):
         assert isinstance(said, Said)
         return said
 
-    def end(self) -> None:
-        """Let it come to its ordinary end."""
+    def end(self) -> Said:
+        """Have it close its handler and come to its ordinary end; return what it says then."""
         self.tell(None)
+        said = self.said()
         assert self.ended() == 0
+        return said
 
 
 class Children:
@@ -127,17 +138,10 @@ class Children:
     def __init__(self) -> None:
         self._all: List[Child] = []
 
-    def __enter__(self) -> "Children":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        for child in self._all:
-            child.kill()
+    def kill(self) -> None:
+        """Kill those that have not ended, and forget all."""
+        while self._all:
+            self._all.pop().kill()
 
     def start(self, target: Callable[..., None], *args: Any, by: str = "fork") -> Child:
         """Start a process that runs `target(connection, *args)`."""
@@ -154,7 +158,11 @@ class Children:
         return writer
 
 
-def _run(connection: Connection, target: Callable[..., None], *args: Any) -> None:
+def _run(
+    connection: Connection, other_end: Optional[Connection], target: Callable[..., None], *args: Any
+) -> None:
     """Run in the new process, in a process group of its own."""
     os.setpgid(0, 0)
+    if other_end is not None:
+        other_end.close()
     target(connection, *args)

@@ -86,9 +86,7 @@ def assert_every_record_once(
     Nothing has expired, and every file was full before it was rotated.
     """
     found = reckon(live, accounts)
-    size = sum(
-        len(lines(shape, account.writer, range(1, account.records + 1))) for account in accounts
-    )
+    size = sum(len(lines(shape, account.writer, range(1, account.records + 1))) for account in accounts)
     count = sum(account.records for account in accounts)
     assert found == Reckoning(count, count, size, found.files, found.files - 1)
     names = {LIVE, *(f"{LIVE}.{number}" for number in range(1, found.files))}

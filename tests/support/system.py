@@ -12,9 +12,10 @@ NOT_AT_ALL = -1
 
 
 class InterruptibleSystem(Posix):
-    """Makes the system calls; does a deed between two of them."""
+    """Makes the system calls, and counts them; does a deed between two of them."""
 
     def __init__(self) -> None:
+        self.calls = 0
         self._deed: Deed
         self._calls_left = NOT_AT_ALL
         for name in System.__abstractmethods__:
@@ -26,6 +27,7 @@ class InterruptibleSystem(Posix):
 
     def _call(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         self._pass()
+        self.calls += 1
         try:
             return call(*args, **options)
         finally:

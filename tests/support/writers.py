@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from multiprocessing.connection import Connection
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
@@ -24,6 +25,14 @@ def before_the_first(_: rotation.Rotation) -> None:
 
 POINTS = [step.__name__ for step in [before_the_first, *rotation.STEPS]]
 """Where a rotation can be interrupted: before its first step, and after each."""
+MENDING = [step.__name__ for step in rotation.RECOVERY]
+"""Where one can be that finishes what a dead process has begun."""
+
+
+def allow_interrupt_before_the_first() -> None:
+    """Make rotations of this process, and of those forked from it, begin with a step that does nothing."""
+    steps: Any = rotation.STEPS
+    steps.insert(0, before_the_first)
 
 
 def kill_myself() -> None:
@@ -39,6 +48,14 @@ def exit_at_once() -> None:
 def stop_myself() -> None:
     """Freeze until SIGCONT comes."""
     os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stretch_leases(factor: float) -> None:
+    """Have leases, and what waits for their end, last longer in this process and in those forked from it."""
+    for name, module in sys.modules.items():
+        if name.startswith("concurrent_log_handler."):
+            for time_span in {"LEASE", "GRACE"} & vars(module).keys():
+                vars(module)[time_span] *= factor
 
 
 class WatchedHandler(ConcurrentRotatingFileHandler):
@@ -61,6 +78,17 @@ class WatchedHandler(ConcurrentRotatingFileHandler):
         told = f"{cause}: {error}"
         if told not in self.reports:
             self.reports.append(told)
+
+    def interrupt_in_background(self, step: str, deed: Deed) -> None:
+        """Do a deed after a step that is made in the thread that finishes long rotations."""
+
+        def wait_for_thread() -> None:
+            if threading.current_thread().name == "concurrent-log-handler":
+                deed()
+            else:
+                self.interrupts[step] = wait_for_thread
+
+        self.interrupts[step] = wait_for_thread
 
     def _after_step(self, step: str) -> None:
         deed = self.interrupts.pop(step, None)
@@ -109,12 +137,14 @@ class Scribe:
 
 
 def serve(connection: Connection, make: Callable[[], WatchedHandler], writer: int, shape: Shape) -> None:
-    """Log as many records as asked for, and say so, until None comes; the main function of a process."""
-    rotation.STEPS.insert(0, before_the_first)
+    """Log as many records as asked for, and say so, until None comes; close, and say that, too."""
+    allow_interrupt_before_the_first()
     scribe = Scribe(make(), writer, shape)
     connection.send(None)
     while connection.poll(IDLE):
         count = connection.recv()
         if count is None:
+            scribe.handler.close()
+            connection.send(scribe.said())
             break
         connection.send(scribe.log(count))

@@ -29,6 +29,7 @@ ROOMS = [
     "kept",
     "files",
     "rotation",
+    "pages",
     "drafts",
     "lock",
     "state",
@@ -40,7 +41,7 @@ ROOMS = [
 ]
 PURE = {"naming"}
 KNOW_LOGGING = {"__init__", "handlers", "cli"}
-LONGEST_FILE = 450
+LONGEST_FILE = 460
 LONGEST_FUNCTION = 40
 # Long for the one reason that 0.9.x has so many arguments.
 LONG_FUNCTIONS = {"handlers.ConcurrentRotatingFileHandler.__init__"}

@@ -15,16 +15,19 @@ from concurrent_log_handler.state import (
     EXCLUSIVE,
     FOREVER,
     GRACE,
-    NEW_PAGE,
     PAGE_SIZE,
     PENDING,
     SLOTS,
+    SURVEY,
     Entry,
     Head,
     OtherVersionError,
     Page,
     PageError,
+    new_page,
 )
+
+NEW_PAGE = new_page(has_predecessor=False)
 
 
 def file(inode: int, device: int = 1) -> os.stat_result:
@@ -160,3 +163,22 @@ def test_nobody_waits_for_leases_that_ran_out(page: Page, monkeypatch: pytest.Mo
     now[0] = 5.0  # the host was booted anew, and its clock with it
     page.wait_for_leases()
     assert slept == pytest.approx([GRACE, GRACE / 2, GRACE])
+
+
+def test_who_may_have_an_older_page_is_given_time_to_see_this_one(
+    page: Page, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    waits = [page.time_to_wait()]
+    path.write_bytes(new_page(has_predecessor=True))
+    for then in (1000.1, 1000.1 + SURVEY + GRACE, 5.0):  # at last, the host was booted anew
+        now[0] = then
+        waits.append(page.time_to_wait())
+    assert waits == pytest.approx([0, SURVEY + GRACE - 0.1, 0, SURVEY + GRACE])
+
+
+def test_a_page_that_was_deleted_is_at_no_epoch(page: Page, path: Path) -> None:
+    seen = [page.is_at(0), page.is_at(2)]
+    path.unlink()
+    assert [*seen, page.is_at(0)] == [True, False, False]
