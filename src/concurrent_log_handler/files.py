@@ -68,7 +68,7 @@ class View:
 
     def close(self) -> None:
         """Close the file, if it still is the one."""
-        fd, self.fd = self.fd, -1
+        fd, self.fd = getattr(self, "fd", -1), -1  # __init__ may have been interrupted
         if fd >= 0:
             self._system.close(fd, self.status)
 

@@ -58,6 +58,15 @@ class FileLock:
                 time.sleep(PAUSE)
         return True
 
+    def reset(self) -> None:
+        """Free the lock after an exception that came where nothing could free it.
+
+        A signal handler can raise between any two instructions, also between the system call that
+        takes the lock and the `try` that frees it.
+        """
+        self.depth = 1
+        self.release()
+
     def join(self) -> None:
         """Share the lock of the code that this has interrupted, which will free it.
 
@@ -71,7 +80,7 @@ class FileLock:
         if self.fd >= 0:
             try:
                 self._flock(self.fd, self._unlock)
-            except OSError:  # closed by its number, and so unlocked; what was done under it is done
+            except (OSError, ValueError):  # closed behind our back, and so unlocked; what is done is done
                 self.close()
 
     def open(self) -> None:
@@ -110,6 +119,9 @@ class FileLock:
         """Try once; a lock on a file that is no longer at the path excludes nobody and is let go."""
         self.open()
         self.depth += 1
+        if self.fd < 0:  # a signal handler has logged between the two lines, and closed the file
+            self.depth -= 1
+            return False
         taken = False
         try:
             if blocking:

@@ -30,7 +30,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import List, Optional, Union
+from typing import Any, List, Optional, Union
 
 from concurrent_log_handler.background import BackgroundRotation
 from concurrent_log_handler.drafts import existing
@@ -232,6 +232,8 @@ class LogFile:
         if FORKS_UNSEEN and os.getpid() != self._pid:
             self.forget()
         with self._guard:
+            if self._files.lock.held and not self._interrupts_itself():
+                self._files.lock.reset()
             if not self._opened or self._clock() >= self._survey_at:
                 self._look_around()
             if self._appender is None:
@@ -239,9 +241,27 @@ class LogFile:
                 if view is not None:
                     return view
             if self._appender is not None:
-                self._appender.append_attended(data, occasion)
-                return None
+                try:
+                    self._appender.append_attended(data, occasion)
+                except NotRegularError:  # it has become a device
+                    self._look_around()
+                else:
+                    return None
         return self._attend(data, occasion)
+
+    def _interrupts_itself(self) -> bool:
+        """Tell whether this call came while another one of this thread uses a log.
+
+        If not, and the lock is counted as held nevertheless, an exception has left it so. (It comes
+        before any line, so no `try` can be placed early enough.)
+        """
+        calls = quick_calls = 0
+        frame: Any = sys._getframe(1)  # noqa: SLF001 - as `logging` finds its callers
+        while frame is not None:
+            calls += frame.f_code in ENTRANCES
+            quick_calls += frame.f_code is QUICK_ENTRANCE
+            frame = frame.f_back
+        return calls > 1 or quick_calls > 1
 
     def _leased_view(self) -> Optional[View]:
         """Return a view of the live file, rotated if due; None if the way to append has changed."""
@@ -432,6 +452,10 @@ class LogFile:
             pages = (view.page, self._files.page)  # the second may have come in the place of the first
             return is_kept(self._system, view, pages, end, self.path, self.settings.patience)
 
+
+# Every call that takes the lock has a frame of one of these.
+ENTRANCES = (LogFile._attend.__code__, LogFile._rotate_now.__code__)  # noqa: SLF001 - our own
+QUICK_ENTRANCE = ExclusiveAppender.append.__code__
 
 _logs: "weakref.WeakSet[LogFile]" = weakref.WeakSet()
 

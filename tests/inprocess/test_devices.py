@@ -493,5 +493,5 @@ def test_what_takes_the_place_of_a_full_log_is_not_rotated_even_before_it_is_not
     log(handler, "three")
     assert is_device(folder / "app.log", NULL)
     assert names(folder) == [".__app.lock", ".__app.state", "app.log", "aside"]
-    assert (folder / "aside").read_bytes() in (b"one\n", b"one\ntwo\n")
+    assert b"one\ntwo\nthree\n".startswith((folder / "aside").read_bytes())
     assert (failures, handler.num_rollovers) == ([], 0)

@@ -1,5 +1,6 @@
 """Records that come while another one is being logged: from signals, formatters, finalizers, threads, and at the end."""
 
+import functools
 import gc
 import logging
 import random
@@ -177,7 +178,7 @@ def interrupted(directory: Path, at: int, *, opened: bool, **arguments: Any) -> 
     return lines(directory) if interruption.lines == at else None
 
 
-@pytest.mark.timeout(30)  # a record that waits for the one that it has interrupted waits for ever
+@pytest.mark.timeout(20)  # a record that waits for the one that it has interrupted waits for ever
 @all_ways
 @pytest.mark.parametrize("backup_count", [0, 9])
 @pytest.mark.parametrize("full", [False, True])
@@ -226,7 +227,8 @@ def stop() -> None:
     raise Stop
 
 
-@pytest.mark.timeout(30)  # a lock that is not freed is waited for without end
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where it ends a finalizer
+@pytest.mark.timeout(20)  # a lock that is not freed is waited for without end
 @all_ways
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("opened", [False, True])
@@ -256,7 +258,7 @@ def test_an_exception_may_end_a_logging_call_at_any_line(
         else:
             handler.close()
         interruption = Interruption(at, stop)
-        if interruption.ends(lambda: handler.handle(record("stopped"))):
+        if interruption.ends(functools.partial(handler.handle, record("stopped"))):
             break
         for text in ("one", "two"):
             handler.handle(record(text))

@@ -250,9 +250,7 @@ def fork_in_a_rotation_and_die(connection: Connection, live: Path, locking: str,
     handler = make_handler(live, locking)
 
     def in_child() -> bool:
-        connection.send(
-            os.getppid()
-        )  # something, so that the parent's heir comes after the hooks of the fork
+        connection.send(None)  # the hooks of the fork are done
         connection.recv()
         connection.send(logs_well(handler, 2))
         return True

@@ -41,7 +41,7 @@ ROOMS = [
 ]
 PURE = {"naming"}
 KNOW_LOGGING = {"__init__", "handlers", "cli"}
-LONGEST_FILE = 460
+LONGEST_FILE = 490
 LONGEST_FUNCTION = 40
 # Long for the one reason that 0.9.x has so many arguments.
 LONG_FUNCTIONS = {"handlers.ConcurrentRotatingFileHandler.__init__"}
