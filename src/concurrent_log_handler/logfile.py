@@ -292,7 +292,7 @@ class LogFile:
             self._files.sweep()
             if self._start_anew and not isinstance(self._appender, DeviceAppender):
                 self._start_anew = False
-                self._files.start_anew(WAIT_FOR_ASKED_ROTATION)
+                self._files.start_anew(self.settings.patience)
 
     def _choose_appender(self) -> None:
         """Choose how to append; None is the atomic way, which this room goes itself."""
