@@ -74,7 +74,7 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             one, stands once at the beginning of each file.
         debug: print to stderr what is done, a line each.
         delay: ignored, as in 0.9.x: the file is opened with the first record.
-        use_gzip: compress the old files.
+        use_gzip: compress the old files; not there yet, so True raises `NotImplementedError`.
         owner: user and group that own the files, by name or number.
         chmod: permissions of the files, such as 0o640.
         umask: permissions to withhold from the files, in the place of the process's umask, which
