@@ -267,6 +267,7 @@ class Files:
                 self.moves = rotation.moves
                 self._tell_holders_of_a_new_page()
         except OSError as error:
+            self.moves = []
             self._blocked_until = time.monotonic() + BACK_OFF
             self.hooks.report("cannot rotate", error)
             return False

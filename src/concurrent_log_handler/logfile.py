@@ -171,14 +171,14 @@ class LogFile:
             if not held and not files.try_lock():
                 return False
             try:
-                files.rotate(self.settings.backup_count)
+                done = files.rotate(self.settings.backup_count, ALWAYS if held else SHIFTS_AT_ONCE)
             finally:
                 self._end_leases()
                 if not held:
                     files.lock.release()
                     if not self.settings.keep_file_open:
                         files.close_helpers()
-            return True
+            return done or not files.moves  # between two helpings, peers that need the lock get it
 
     def close(self) -> None:
         """Close all files, once a rotation in the background is done; a later record opens them again."""
