@@ -11,8 +11,9 @@ no name in it has been changed, so the log's own has not. That costs half as muc
 the log, and something more: since Linux 6.13 a write to a file whose times somebody has asked for
 has to store them anew ("multigrain timestamps"), which nearly doubles its cost. Times are as coarse
 as a tick of the kernel, and on some file systems as two seconds. So this holds only when the last
-change is longer ago than that; until then, and for a log that is a symbolic link into another
-directory, the log itself is looked at. Once in `SURVEY` seconds everything is opened anew.
+change is longer ago than that; until then, for a log that is a symbolic link into another
+directory, and on network drives, whose times are cached, the log itself is looked at. Once in
+`SURVEY` seconds everything is opened anew.
 """
 
 import contextlib
@@ -174,7 +175,7 @@ class ExclusiveAppender:
         view.full_at = view.size + max(limit - view.size, 0) // SHARE if limit < ALWAYS else ALWAYS
         self._until = self._clock() + SURVEY
         self._unchanged_since = NOT_SETTLED
-        if not os.path.islink(files.names.log):
+        if files.is_local() and not os.path.islink(files.names.log):
             self._directory = Directory(files.system, files.names.directory)
             changed = self._status_of(self._directory.fd).st_mtime_ns
             tick = TICK if changed % NANOSECONDS else TICK_OF_WHOLE_SECONDS

@@ -119,6 +119,10 @@ class Files:
             return False
         return not (self.system.APPENDS_ARE_ATOMIC and self._file_system().atomic_appends)
 
+    def is_local(self) -> bool:
+        """Tell whether the log is on a file system of this host, as far as one knows."""
+        return self._file_system().atomic_appends
+
     def must_open_each_time(self) -> bool:
         """Tell whether the log must be opened anew for each record."""
         return not self.settings.keep_file_open or self._file_system().stale_end_of_file
@@ -265,6 +269,7 @@ class Files:
                 rotation = self._new_rotation(keep, most_shifts)
                 done = rotation.run(self.moves)
                 self.moves = rotation.moves
+                self._promises = None  # a log that was a symbolic link is now a file elsewhere
                 self._tell_holders_of_a_new_page()
         except OSError as error:
             self.moves = []

@@ -18,7 +18,8 @@ whoever consumes a file (deletes, cuts or compresses it) moves the epoch first, 
 has written before the consumption, or finds its lease run out when it reads the clock after the
 write, and looks again: it may be stopped at any instruction for any time, as the clock is read
 last. All that has to hold is that the monotonic clocks of two processes of one host do not
-differ in speed by a factor of GRACE / LEASE.
+differ in speed by a factor of GRACE / LEASE, and (for a deletion by another process than the one
+that moved the epoch) show the same time, which they do but in different time namespaces.
 
 The bytes of the page, all numbers little-endian:
 
