@@ -499,7 +499,7 @@ def permissions(directory: Path) -> Dict[str, int]:
         ({}, None),
         ({"chmod": 0o640}, 0o640),
         ({"chmod": 0o666}, 0o666),
-        ({"chmod": 0o2775}, 0o2775),
+        ({"chmod": 0o751}, 0o751),
         ({"umask": 0o027}, 0o640),
         ({"umask": 0}, 0o666),
         ({"umask": 0o077, "chmod": 0o660}, 0o660),

@@ -254,6 +254,24 @@ def test_a_rotator_may_leave_the_live_file_there_or_not(
 
 
 @both_modes
+def test_a_rotator_that_is_set_while_the_log_is_open_serves_the_next_rotation(
+    make: Make, tmp_path: Path, locking: str
+) -> None:
+    handler = make(maxBytes=1, backupCount=9, locking=locking)
+    log(handler, "a", "b")
+    handler.rotator = lambda source, target: rename(source, target + ".mine")
+    log(handler, "c")
+    handler.rotator = None
+    log(handler, "d")
+    assert contents(tmp_path) == {
+        "app.log": b"d\n",
+        "app.log.1": b"c\n",
+        "app.log.1.mine": b"b\n",
+        "app.log.2": b"a\n",
+    }
+
+
+@both_modes
 def test_with_a_rotator_a_peer_that_has_the_log_open_goes_on_in_the_new_file(
     make: Make, tmp_path: Path, locking: str
 ) -> None:

@@ -188,6 +188,12 @@ def test_a_wrong_size_or_count_is_refused_later_as_well(log: Path, name: str, va
     handler.close()
 
 
+def test_the_handler_is_shown_as_those_of_the_standard_library_are(log: Path) -> None:
+    handler = ConcurrentRotatingFileHandler(log)
+    assert repr(handler) == f"<ConcurrentRotatingFileHandler {log} (NOTSET)>"
+    handler.close()
+
+
 def test_debug_tells_what_is_done_in_a_line_each(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert written_with(log, "one", "two", maxBytes=1, backupCount=1, debug=True) == b"two\n"
     out, err = capsys.readouterr()

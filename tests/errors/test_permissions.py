@@ -107,10 +107,13 @@ def told(capsys: pytest.CaptureFixture[str]) -> List[str]:
 
 def make_helpers(logs: Path, mode: int) -> None:
     """Make lock and page as a process with more rights does."""
-    handler = ConcurrentRotatingFileHandler(logs / "app.log", chmod=mode)
+    handler = ConcurrentRotatingFileHandler(logs / "app.log")
     handler.handle(logging.makeLogRecord({"msg": "of a peer"}))
     handler.close()
     assert {each.name for each in logs.iterdir()} == {"app.log", *HELPERS}
+    (logs / "app.log").chmod(0o666)
+    for name in HELPERS:
+        (logs / name).chmod(mode)
 
 
 # ------------------------------------------------------------------------------ where nothing can be made
@@ -200,7 +203,6 @@ def test_helpers_that_may_only_be_read_allow_no_rotation_and_that_is_told_once(
     directory_mode: int,
 ) -> None:
     make_helpers(logs, 0o444)
-    (logs / "app.log").chmod(0o666)
     logs.chmod(directory_mode)
     handler = make(maxBytes=1, backupCount=3, locking=locking)
     before = {name: (logs / name).read_bytes() for name in HELPERS}
@@ -221,7 +223,6 @@ def test_helpers_that_may_not_even_be_read_allow_no_rotation_and_that_is_told_on
     make: Make, logs: Path, capsys: pytest.CaptureFixture[str], failures: List[str], locking: str
 ) -> None:
     make_helpers(logs, 0o000)
-    (logs / "app.log").chmod(0o666)
     logs.chmod(0o777)
     log(make(maxBytes=1, backupCount=3, locking=locking), "one", "two", "three")
     assert contents(logs) == {"app.log": b"of a peer\none\ntwo\nthree\n"}

@@ -445,6 +445,7 @@ def test_handlers_may_be_closed_while_threads_log(make: Make, tmp_path: Path, lo
         each.join(60)
     enough.set()
     closing.join(60)
+    handler.close()
     assert_written(tmp_path, {f"t{thread}": count for thread in range(threads)})
 
 
