@@ -128,6 +128,16 @@ class Posix(System):
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
+    def symlink(self, target: str, path: str) -> None:
+        os.symlink(target, path)
+
+    def read_link(self, path: str) -> str:
+        return os.readlink(path)
+
+    def free_bytes(self, path: str) -> int:
+        status = os.statvfs(path)
+        return status.f_bavail * status.f_frsize
+
     def list_names(self, directory: str) -> List[str]:
         return os.listdir(directory)
 

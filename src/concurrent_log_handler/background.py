@@ -1,80 +1,142 @@
-"""A rotation with many backups, finished in a thread.
+"""What a rotation leaves to do, done in a thread, so that the logging call that rotated does not wait.
 
-The numbers of the backups are in their names, so a rotation renames all of them. Some dozens cost
-less than a millisecond. A thousand cost thirty, which is too long for the logging call that found
-the file full: it renames the first few, hands the rest to a thread, and appends its record to the
-full file, as all its peers do until the thread has finished.
+*A shift of many backups.* The numbers of the backups are in their names, so a rotation renames all
+of them. Some dozens cost less than a millisecond. A thousand cost thirty, which is too long for the
+logging call that found the file full: it renames the first few, hands the rest to the thread, and
+appends its record to the full file, as all its peers do until the thread has finished.
+
+*The upkeep* after a rotation (`upkeep.py`), with the user's own code in it.
 
 The thread has files of its own (a lock above all, which is not re-entrant), and frees the lock
 between two helpings, so that writers in the exclusive mode get their turn. It is no daemon: the
-interpreter waits for it at its end, some milliseconds. Where threads do not run (uWSGI without
-`--enable-threads`) or cannot be started any more, the rotation is finished in the calls themselves.
+interpreter waits for it at its end. Where threads do not run (uWSGI without `--enable-threads`) or
+cannot be started any more, the work is done in the calls themselves.
 """
 
 import threading
 import time
-from typing import Callable, Optional
+from typing import Callable, Iterable, List, Optional
 
 from concurrent_log_handler.files import Files
 from concurrent_log_handler.rotation import Moves
+from concurrent_log_handler.upkeep import Upkeep
 
 PATIENCE = 1.0
 PAUSE = 0.0005
 
+Work = Callable[[Files], None]
 
-class BackgroundRotation:
-    """At most one thread that finishes a rotation of one log."""
 
-    def __init__(self, make_files: Callable[[], Files], done: Callable[[int], None]) -> None:
+class Background:
+    """At most one thread that works for one log."""
+
+    def __init__(self, make_files: Callable[[], Files], rotated: Callable[[int], None]) -> None:
         """Prepare, without a thread.
 
         Args:
             make_files: makes files of the log for the thread.
-            done: called in the thread at its end with the number of rotations that it made.
+            rotated: called in the thread with the number of rotations that it made.
 
         """
         self._make_files = make_files
-        self._done = done
-        self._thread: Optional[threading.Thread] = None
-        self._give_up_at = 0.0
-        self._files: Optional[Files] = None
+        self._rotated = rotated
+        self._reset()
 
-    def is_at_it(self) -> bool:
-        """Tell whether the thread will finish, as far as one can tell."""
+    def _reset(self) -> None:
+        self._mutex = threading.RLock()  # a signal handler may log, and rotate, at any moment
+        self._thread: Optional[threading.Thread] = None
+        self._files: Optional[Files] = None
+        self._work: List[Work] = []
+        self._give_up_at = 0.0
+
+    def is_rotating(self) -> bool:
+        """Tell whether the thread will finish a rotation, as far as one can tell."""
         if self._thread is None or not self._thread.is_alive():
             return False
         return time.monotonic() < self._give_up_at
 
     def finish(self, moves: Moves) -> None:
-        """Finish a shift of which these moves are left, and the rotation."""
-        files = self._make_files()
-        files.moves = moves
-        self._files = files
-        self._give_up_at = time.monotonic() + PATIENCE
-        self._thread = threading.Thread(target=self._run, args=(files,), name="concurrent-log-handler")
-        try:
-            self._thread.start()
-        except RuntimeError:  # no more threads, or the interpreter is at its end
-            self._thread = None
+        """Finish a shift of which these moves are left, and the rotation, and do the upkeep."""
+        self._give_up_at = deadline = time.monotonic() + PATIENCE
+
+        def finish(files: Files) -> None:
+            files.moves = moves
+            while not files.rotate_if_due() and time.monotonic() < deadline:
+                time.sleep(PAUSE)
+            self._give_up_at = 0.0
+            if files.owes_upkeep:
+                _tidy(files)
+
+        self._begin(finish)
+
+    def tidy(self) -> None:
+        """Do the upkeep after a rotation."""
+        self._begin(_tidy)
+
+    def tidy_here(self) -> None:
+        """Do the upkeep in the calling thread."""
+        self._work_through([_tidy])
 
     def wait(self, timeout: float) -> None:
         """Wait for the thread, for `timeout` seconds at the most."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
 
     def forget(self) -> None:
         """In a forked child: there is no thread here, and the files are the parent's."""
-        files, self._files, self._thread = self._files, None, None
+        files = self._files
+        self._reset()
         if files is not None:
             files.pages.close()
             files.close()
 
-    def _run(self, files: Files) -> None:
+    def _begin(self, work: Work) -> None:
+        """Have the thread do this next; without one, do it here."""
+        with self._mutex:
+            if work not in self._work:
+                self._work.append(work)
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._run, name="concurrent-log-handler")
+            try:
+                self._thread.start()
+            except RuntimeError:  # no more threads, or the interpreter is at its end
+                self._thread = None
+            else:
+                return
+            undone, self._work = self._work, []
+        self._work_through(undone)
+
+    def _run(self) -> None:
         try:
-            files.refresh_page(make=False)
-            while not files.rotate_if_due() and time.monotonic() < self._give_up_at:
-                time.sleep(PAUSE)
+            self._work_through(iter(self._next, None))
         finally:
-            self._files = None
+            with self._mutex:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _next(self) -> Optional[Work]:
+        """Return what the thread has to do next; None ends it, and the next work begins another."""
+        with self._mutex:
+            if self._work:
+                return self._work.pop(0)
+            self._thread = None
+            return None
+
+    def _work_through(self, all_work: Iterable[Work]) -> None:
+        self._files = files = self._make_files()
+        try:
+            for work in all_work:
+                files.refresh_page(make=False)
+                before = files.rotations
+                work(files)
+                self._rotated(files.rotations - before)
+        finally:
+            if self._files is files:
+                self._files = None
             files.close()
-            self._done(files.rotations)
+
+
+def _tidy(files: Files) -> None:
+    Upkeep(files).run()

@@ -155,6 +155,9 @@ class DraftRoom:
                     self._sweep_one(os.path.join(directory, name))
 
     def _sweep_one(self, path: str) -> None:
+        if os.path.islink(path):  # see `links.py`: cannot be locked, so whoever lives makes another one
+            self._system.unlink(path)
+            return
         fd = self._system.open_shared(path, writable=True)
         try:
             if self._system.try_lock(fd):

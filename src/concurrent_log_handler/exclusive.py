@@ -60,7 +60,7 @@ class ExclusiveAppender:
             files: the files of the log.
             guard: the lock among the threads of this process.
             attend: appends a record after having looked around, for when it is time to do so.
-            rotate_full: rotates, the lock held, what has reached `maxBytes`.
+            rotate_full: rotates, the lock held, a log that is full or whose time has come.
 
         """
         self._files = files
@@ -125,7 +125,8 @@ class ExclusiveAppender:
             settings = self._files.settings
             self._limit = NEVER if self._files.hooks.must_lock() else settings.max_bytes or ALWAYS
             view = self._open()  # anew, which is also how NFS learns the length
-            if view.size >= self._limit:
+            self._files.agree_on_time()
+            if view.size >= self._limit or self._files.time_left() <= 0:
                 view = self._rotated(view, occasion)
             self._append_to(view, data)
             if self._opens_each_time:
@@ -173,7 +174,7 @@ class ExclusiveAppender:
         self._until = NEVER
         view.size = files.system.length(view.fd)
         view.full_at = view.size + max(limit - view.size, 0) // SHARE if limit < ALWAYS else ALWAYS
-        self._until = self._clock() + SURVEY
+        self._until = self._clock() + min(SURVEY, files.time_left())
         self._unchanged_since = NOT_SETTLED
         if files.is_local() and not os.path.islink(files.names.log):
             self._directory = Directory(files.system, files.names.directory)
@@ -182,7 +183,7 @@ class ExclusiveAppender:
             if time.time() - changed / NANOSECONDS > tick and self._stands(view):
                 self._unchanged_since = changed
             else:
-                self._until = self._clock() + TICK
+                self._until = min(self._until, self._clock() + TICK)
 
     def _open(self) -> View:
         view, self._view = self._view, None
@@ -194,12 +195,16 @@ class ExclusiveAppender:
 
     def _rotated(self, view: View, occasion: object) -> View:
         """Rotate if the handler's rule says so; return what to append to."""
-        if not self._files.may_rotate() or not self._files.hooks.is_due(occasion, view.size):
+        files = self._files
+        if not files.may_rotate():
+            return view
+        due = files.hooks.is_due(occasion, view.size) if self._limit == NEVER else files.is_due(view.size)
+        if not due:
             return view
         self._view = None
         view.close()  # on NFS no other descriptor to the log may be open, nor while user code moves it
         if self._limit == NEVER:
-            self._files.hooks.rotate()
+            files.hooks.rotate()
         else:
             self._rotate_full()
         return self._open()

@@ -10,15 +10,19 @@ import os
 import time
 from typing import Optional
 
+from concurrent_log_handler.backups import Backups, DatedBackups, NumberedBackups
 from concurrent_log_handler.drafts import TRIES, DraftRoom, existing
 from concurrent_log_handler.filesystem import Promises, kind_of, promises_of, real_directory
+from concurrent_log_handler.links import CurrentLink
 from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.pages import CANNOT_USE, Pages
+from concurrent_log_handler.retention import Limits
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks, Moves, Rotation, Site
 from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import EXCLUSIVE, Page
 from concurrent_log_handler.system import System, is_regular
+from concurrent_log_handler.timetable import Timetable
 
 BACK_OFF = 1.0
 
@@ -96,7 +100,15 @@ class Files:
         self.drafts = DraftRoom(system, names, settings.attributes, hooks.report)
         self.lock = FileLock(system, names.lock, self._create_lock)
         self.pages = Pages(system, names, self.drafts, self.lock, settings.patience, hooks.report)
+        self.current_link = CurrentLink(system, names, settings.current_link, hooks.report, hooks.settled)
+        self.timetable: Optional[Timetable] = None
+        if hooks.timing is not None:
+            self.timetable = Timetable(
+                system, names.log, self.lock, hooks.timing, hooks.now, hooks.report, hooks.settled
+            )
+        self.backups = self._backups()
         self.rotations = 0
+        self.owes_upkeep = False
         self._rotation: Optional[Rotation] = None
         self._promises: Optional[Promises] = None
         self._blocked_until = NEVER
@@ -109,6 +121,12 @@ class Files:
         rotation, self._rotation = self._rotation, None
         if rotation is not None:
             rotation.abandon()
+
+    def _backups(self) -> Backups:
+        timing = self.hooks.timing
+        if timing is None or self.timetable is None:
+            return NumberedBackups(self.system, self.names.directory, self.hooks.backup_name)
+        return DatedBackups(self.system, timing.names, self.timetable.date)
 
     def must_be_exclusive(self) -> bool:
         """Tell whether this process may not append without the lock."""
@@ -216,6 +234,9 @@ class Files:
         if page is not None and page.writable and page.look() % 2:
             self.pages.require()
             self.trace("finishing the rotation of a process that died")
+            if self.timetable is not None:
+                self.timetable.page = page
+                self.timetable.read()
             self._new_rotation(0).recover()
             self._rotation = None
 
@@ -230,29 +251,96 @@ class Files:
         if self.page is not None and self.page.writable:
             time.sleep(self.page.time_to_wait())
 
+    def time_left(self) -> float:
+        """Return the seconds until the log is rotated by time."""
+        return ALWAYS if self.timetable is None else self.timetable.time_left()
+
+    def glance_at_time(self) -> None:
+        """Learn from the page when the next rollover is."""
+        if self.timetable is not None:
+            self.timetable.glance(self.page)
+
+    def look_after_time(self) -> None:
+        """Once in a while: learn when the next rollover is, and see whether that can be."""
+        self.glance_at_time()
+        if self.timetable is not None and self.timetable.is_doubtful() and self.try_lock():
+            try:
+                self.agree_on_time()
+            except OSError as error:
+                self.hooks.report("cannot find out when the next rollover is", error)
+            finally:
+                self.lock.release()
+
+    def tell_time(self, at: int) -> None:
+        """Set the next rollover for all processes, the lock held; the epoch moves, so that they look."""
+        page, timetable = self.page, self.timetable
+        if timetable is None:
+            return
+        self.recover()
+        timetable.page, timetable.at = page, at
+        timetable.keep()
+        if page is not None and page.writable:
+            page.open_epoch()
+            page.close_epoch()
+
+    def begin(self) -> None:
+        """Agree on the time, and rotate if it is overdue, at the start of a process; the lock is held."""
+        self.recover()
+        self.agree_on_time()
+        status = existing(self.system, self.names.log)
+        if self.timetable is not None and self.is_local():
+            self.timetable.look_at_log()
+        if status is not None and is_regular(status) and self.is_due(status.st_size):
+            if self.hooks.must_lock():
+                self.hooks.rotate()
+            else:
+                self.rotate()
+
+    def agree_on_time(self) -> None:
+        """Learn the time of the next rollover, or set it; the lock is held."""
+        if self.timetable is not None:
+            self.timetable.page = self.page
+            self.timetable.read()
+
+    def is_due(self, size: int) -> bool:
+        """Tell whether a live file of this size is to be rotated now; the lock is held.
+
+        One that is empty is kept for the next period: nobody has use for an empty backup.
+        """
+        if size >= self.settings.max_bytes > 0:
+            return True
+        if self.timetable is not None and self.timetable.is_due():
+            if size:
+                return True
+            self.timetable.move()
+        return False
+
     def rotate_if_due(self) -> bool:
-        """Rotate by size unless a peer is at it; return whether there may be another live file."""
+        """Rotate unless a peer is at it; return whether there may be another live file."""
         if not self.may_rotate() or not self.try_lock():
             return False
         try:
             self.recover()
+            self.agree_on_time()
             status = existing(self.system, self.names.log)
-            if status is not None and status.st_size >= self.settings.max_bytes > 0:
-                return self.rotate(self.settings.backup_count, SHIFTS_AT_ONCE)
+            if self.is_due(0 if status is None else status.st_size):
+                return self.rotate(SHIFTS_AT_ONCE)
             return True
         finally:
             self.lock.release()
 
-    def rotate(self, keep: int, most_shifts: float = ALWAYS) -> bool:
+    def rotate(self, most_shifts: float = ALWAYS, *, keep: Optional[float] = None) -> bool:
         """Rotate whatever the size, the lock held; return whether it was done.
 
         A failure is reported.
 
         Args:
-            keep: how many backups there may be afterwards.
-            most_shifts: how many of them may be renamed, before the rest is put off.
+            most_shifts: how many backups may be renamed, before the rest is put off.
+            keep: how many there may be afterwards, instead of what the settings say.
 
         """
+        if keep is None:
+            keep = self.settings.backup_count if self.timetable is None else ALWAYS
         done = False
         try:
             self.pages.require()
@@ -269,6 +357,7 @@ class Files:
                 rotation = self._new_rotation(keep, most_shifts)
                 done = rotation.run(self.moves)
                 self.moves = rotation.moves
+                self.owes_upkeep |= done and bool(keep) and self._asks_for_upkeep()
                 self._promises = None  # a log that was a symbolic link is now a file elsewhere
                 self._tell_holders_of_a_new_page()
         except OSError as error:
@@ -328,6 +417,10 @@ class Files:
                 self._rotation = None
                 self.lock.release()
 
+    def _asks_for_upkeep(self) -> bool:
+        dated = self.timetable is not None and self.settings.backup_count > 0
+        return dated or self.settings.limits != Limits() or self.hooks.hand_on() is not None
+
     def _tell_holders_of_a_new_page(self) -> None:
         """Move the epoch of a page that was made in the place of ours during a rotation."""
         page = self.page
@@ -335,8 +428,8 @@ class Files:
             self.page.open_epoch()
             self.page.close_epoch()
 
-    def _new_rotation(self, keep: int, most_shifts: float = 0) -> Rotation:
-        site = Site(self.system, self.names, self.drafts, self.lock, self.hooks)
+    def _new_rotation(self, keep: float, most_shifts: float = 0) -> Rotation:
+        site = Site(self.system, self.names, self.drafts, self.lock, self.hooks, self.backups, self.timetable)
         self._rotation = Rotation(site, self.page, keep, most_shifts)
         return self._rotation
 
@@ -379,7 +472,8 @@ class Files:
         return self.system.open_log(self.names.log)
 
     def _create_lock(self) -> None:
-        self.drafts.bring_about(self.names.lock, b"")
+        content = b"" if self.timetable is None else self.timetable.first_content()
+        self.drafts.bring_about(self.names.lock, content)
 
     def trace(self, message: str) -> None:
         """Tell what is being done, if the handler was asked to."""

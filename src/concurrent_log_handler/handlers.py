@@ -1,60 +1,30 @@
-"""The handlers: the only room that knows `logging`.
+"""The two handlers that users import: their arguments, and by what rule they rotate.
 
-A record is formatted and encoded here, and handed down as bytes to `LogFile.append`. Failures come
-back up: one that concerns the record goes to `handleError`, as everywhere in `logging`; one that
-concerns the log (a rotation that is not permitted, say) is told once per cause, and logging goes
-on.
+How a record gets to the disk is `base.py`'s, for both.
 """
 
-import contextlib
-import errno
+import datetime as dt
 import logging
 import logging.handlers
-import os
-import sys
-import threading
 import time
 import warnings
-from typing import Any, Callable, Optional, Sequence, Set, Tuple, Union
+from typing import Any, List, Optional, Sequence, Union
 
-from concurrent_log_handler.logfile import LogFile
-from concurrent_log_handler.naming import Names, names_of, numbered
-from concurrent_log_handler.rotation import Hooks, Mover
-from concurrent_log_handler.settings import Settings, file_attributes, require, text_form, whole_number
-from concurrent_log_handler.system import System
-
-
-def this_system() -> System:
-    """Return the system calls of this platform; raise `ImportError` where there are none yet."""
-    if sys.platform != "win32" and os.name != "nt":
-        from concurrent_log_handler._posix import Posix  # noqa: PLC0415 - does not import elsewhere
-
-        return Posix()
-    raise ImportError(
-        "concurrent-log-handler 1.0 does not run on Windows yet; install concurrent-log-handler<1.0 there"
-    )
+from concurrent_log_handler.base import (
+    Arguments,
+    ConcurrentHandler,
+    Header,
+    MaxAge,
+    OnRotate,
+    PathLike,
+)
+from concurrent_log_handler.naming import DatedNames
+from concurrent_log_handler.schedule import DAY, WEEK, Schedule
+from concurrent_log_handler.settings import is_number, require
+from concurrent_log_handler.timetable import EARLIEST, Timing
 
 
-def log_path(filename: "Union[str, os.PathLike[str]]", mode: str) -> str:
-    """Return the absolute path of a log; raise `ValueError` or `OSError` if there can be none."""
-    path = os.path.abspath(os.fspath(filename))
-    require("filename", filename, "\0" not in path, "a path without null characters")
-    if os.path.isdir(path):
-        raise IsADirectoryError(errno.EISDIR, "filename: a directory cannot be a log", path)
-    if mode == "x" and os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "filename: mode='x' demands a new file", path)
-    return path
-
-
-SYSTEM = this_system()
-Header = Union[str, Callable[[], str], None]
-
-
-class UserCodeError(OSError):
-    """A `namer`, `rotator` or `header` that the user gave has failed."""
-
-
-class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
+class ConcurrentRotatingFileHandler(ConcurrentHandler):
     """Append to one file from many processes and threads, and rotate it by size.
 
     Every record is in the files once, whole, in the order of its thread. Writers take no lock and
@@ -92,6 +62,13 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
             0.9.x, use "exclusive".
         patience: seconds that a record may wait for a rotation that hangs.
         header: text that each file begins with, or a callable that returns it; a line of its own.
+        max_age: seconds, or a `timedelta`, after its last record when an old file is deleted.
+        max_total_bytes: how many bytes all old files together may have; the oldest are deleted.
+        min_free_bytes: how many bytes of the file system old files have to leave free.
+        current_link: path of a symbolic link that is made to lead to the log; a bare name stands
+            beside it.
+        on_rotate: called with the path of each old file that is ready, once, by the process whose
+            upkeep finds it, in a thread of its own; failures are reported and stop nothing.
 
     Raises:
         ValueError: a value is not allowed.
@@ -102,7 +79,7 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
 
     def __init__(
         self,
-        filename: "Union[str, os.PathLike[str]]",
+        filename: PathLike,
         mode: str = "a",
         maxBytes: int = 0,
         backupCount: int = 0,
@@ -116,235 +93,265 @@ class ConcurrentRotatingFileHandler(logging.handlers.BaseRotatingHandler):
         newline: Optional[str] = None,
         terminator: str = "\n",
         unicode_error_policy: str = "ignore",
-        lock_file_directory: "Union[str, os.PathLike[str], None]" = None,
+        lock_file_directory: Optional[PathLike] = None,
         keep_file_open: bool = True,
         *,
         errors: Optional[str] = None,
         locking: str = "auto",
         patience: float = 0.05,
         header: Header = None,
+        max_age: MaxAge = None,
+        max_total_bytes: Optional[int] = None,
+        min_free_bytes: Optional[int] = None,
+        current_link: Optional[PathLike] = None,
+        on_rotate: OnRotate = None,
     ) -> None:
-        if use_gzip:
-            raise NotImplementedError("use_gzip=True: compression is not there yet")
         if delay not in (None, True):
             message = "delay is ignored: the file is opened with the first record"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
-        require(
-            "header",
-            header,
-            header is None or isinstance(header, str) or callable(header),
-            "text or a callable",
-        )
-        require("terminator", terminator, terminator is None or isinstance(terminator, str), "text")
-        settings = Settings(
+        arguments = Arguments(
+            filename=filename,
             mode=mode,
             max_bytes=maxBytes,
             backup_count=backupCount,
-            attributes=file_attributes(owner, chmod, umask, SYSTEM),
+            encoding=encoding,
+            debug=debug,
+            delay=delay,
+            use_gzip=use_gzip,
+            owner=owner,
+            chmod=chmod,
+            umask=umask,
+            newline=newline,
+            terminator=terminator,
+            unicode_error_policy=unicode_error_policy,
+            lock_file_directory=lock_file_directory,
             keep_file_open=keep_file_open,
+            errors=errors,
             locking=locking,
             patience=patience,
-        ).checked()
-        self._form = text_form(encoding, errors, unicode_error_policy, newline)
-        self._codec, self._errors, self._mark, self._line_break = self._form
-        self.baseFilename = log_path(filename, settings.mode)
-        self.lockFilename = self.getLockFilename(lock_file_directory)
-        self._reported: Set[Tuple[str, str]] = set()
-        self._trace = self._print if debug else None
-        self._log = LogFile(SYSTEM, self._names(), settings, self._hooks())
-        # Not before all is right: `logging` closes what it has once seen at the end of the program.
-        super().__init__(filename, settings.mode, encoding=encoding, delay=True)
-        self.errors = self._form.errors
-        self.terminator = terminator or "\n"
-        self.newline = newline
-        self.unicode_error_policy = unicode_error_policy
-        self.owner, self.chmod, self.umask = owner, chmod, umask
-        self.use_gzip = bool(use_gzip)
-        self.keep_file_open = settings.keep_file_open
-        self.header = header
+            header=header,
+            max_age=max_age,
+            max_total_bytes=max_total_bytes,
+            min_free_bytes=min_free_bytes,
+            current_link=current_link,
+            on_rotate=on_rotate,
+        )
+        self._set_up(arguments)
+        super().__init__(self.baseFilename, self._log.settings.mode, encoding=encoding, delay=True)
+        self._finish(arguments)
+
+
+class SizePart:
+    """What code written for 0.9.x finds as `clh`: there a second handler, which rotated by size.
+
+    It has the attributes of the handler, to be read and set, and a rule of its own.
+    """
+
+    def __init__(self, handler: "ConcurrentTimedRotatingFileHandler") -> None:
+        vars(self)["_handler"] = handler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(vars(self)["_handler"], name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(vars(self)["_handler"], name, value)
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Tell whether the file has reached `maxBytes`."""
+        handler = vars(self)["_handler"]
+        return bool(ConcurrentHandler.shouldRollover(handler, record))
+
+
+class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.TimedRotatingFileHandler):
+    """Append to one file from many processes and threads, and rotate it by time, and by size as well.
+
+    The next rollover is one for all processes, and survives restarts: it is kept in the lock file
+    (as with 0.9.x) and in the page. What is overdue when a handler is made is rotated then. An old
+    file is named for the beginning of the period that it is of, and is `….1`, `….2`, and so on, if
+    there have been several in that period. An empty log is not rotated.
+
+    Args:
+        filename: path of the log. A device, a pipe or a socket is written to and never rotated.
+        when: "S" (seconds), "M" (minutes), "H" (hours), "D" (days), each counted from the last
+            rollover; "MIDNIGHT", or "W0" (Monday) to "W6" for a day of the week.
+        interval: how many of these units a period has.
+        backupCount: how many old files to keep; 0 keeps all.
+        utc: whether names and wall times are those of UTC.
+        atTime: the wall time of MIDNIGHT and W rollovers; None is midnight at the end of the day.
+        maxBytes: the size in bytes from which the file is rotated before the time has come.
+
+    All other arguments are those of `ConcurrentRotatingFileHandler`; `mode` is taken, and ignored,
+    as in 0.9.x.
+
+    The attributes `suffix` (a format for `time.strftime`), `extMatch`, `namer` and `rotator`, and the
+    methods of `TimedRotatingFileHandler`, may be set and overridden as there; `suffix` best in
+    `finalize_handler_configuration`.
+
+    Raises:
+        ValueError: a value is not allowed.
+        LookupError: there is no such encoding, error handler, user or group.
+        OSError: the path is a directory.
+
+    """
+
+    # A time before this one (2000-01-01 UTC) is none that a clock or a lock file can rightly have.
+    MIN_VALID_TIMESTAMP = EARLIEST
+    ASKED_UNDER_THE_LOCK = (
+        *ConcurrentHandler.ASKED_UNDER_THE_LOCK,
+        "read_rollover_time",
+        "write_rollover_time",
+    )
+
+    def __init__(
+        self,
+        filename: PathLike,
+        when: str = "h",
+        interval: int = 1,
+        backupCount: int = 0,
+        encoding: Optional[str] = None,
+        delay: bool = False,
+        utc: bool = False,
+        atTime: Optional[dt.time] = None,
+        errors: Optional[str] = None,
+        maxBytes: int = 0,
+        use_gzip: bool = False,
+        owner: Optional[Sequence[Union[str, int]]] = None,
+        chmod: Optional[int] = None,
+        umask: Optional[int] = None,
+        newline: Optional[str] = None,
+        terminator: str = "\n",
+        unicode_error_policy: str = "ignore",
+        lock_file_directory: Optional[PathLike] = None,
+        keep_file_open: bool = True,
+        *,
+        debug: bool = False,
+        locking: str = "auto",
+        patience: float = 0.05,
+        header: Header = None,
+        max_age: MaxAge = None,
+        max_total_bytes: Optional[int] = None,
+        min_free_bytes: Optional[int] = None,
+        current_link: Optional[PathLike] = None,
+        on_rotate: OnRotate = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.pop("mode", None)
+        if kwargs:
+            raise TypeError(f"{type(self).__name__}: unexpected arguments: {', '.join(sorted(kwargs))}")
+        arguments = Arguments(
+            filename=filename,
+            mode="a",
+            max_bytes=maxBytes,
+            backup_count=backupCount,
+            encoding=encoding,
+            debug=debug,
+            delay=delay,
+            use_gzip=use_gzip,
+            owner=owner,
+            chmod=chmod,
+            umask=umask,
+            newline=newline,
+            terminator=terminator,
+            unicode_error_policy=unicode_error_policy,
+            lock_file_directory=lock_file_directory,
+            keep_file_open=keep_file_open,
+            errors=errors,
+            locking=locking,
+            patience=patience,
+            header=header,
+            max_age=max_age,
+            max_total_bytes=max_total_bytes,
+            min_free_bytes=min_free_bytes,
+            current_link=current_link,
+            on_rotate=on_rotate,
+        )
+        self._set_up(arguments)
+        require("atTime", atTime, atTime is None or isinstance(atTime, dt.time), "None or a time of day")
+        require("interval", interval, is_number(interval) and interval > 0, "a number above 0")
+        # Past `ConcurrentHandler`, which leaves `__init__` alone, this is that of the standard library.
+        super().__init__(
+            self.baseFilename, when, interval, backupCount, encoding, delay=True, utc=utc, atTime=atTime
+        )
+        unit = DAY if self.when == "MIDNIGHT" else WEEK if self.when.startswith("W") else 1
+        require("interval", interval, not self.interval % unit, f"a whole number for when={when!r}")
+        self.interval = int(self.interval)
+        self._finish(arguments)
+        self.clh = SizePart(self)
+        self._default_pattern = self.extMatch
+        self.finalize_handler_configuration()
+        self.initialize_rollover_time()
+
+    def finalize_handler_configuration(self) -> None:
+        """Do nothing; a subclass sets `suffix`, `namer` and the like here, before the first rollover."""
+
+    def initialize_rollover_time(self) -> None:
+        """Agree with all processes on the next rollover, and rotate if it is overdue."""
+        self._control.begin()
 
     @property
-    def maxBytes(self) -> int:
-        """The size in bytes from which the file is rotated; may be changed at any time."""
-        return self._log.settings.max_bytes
+    def rolloverAt(self) -> int:
+        """When the next rollover is, in seconds since 1970; to set it sets it for all processes."""
+        return self._control.rollover_at
 
-    @maxBytes.setter
-    def maxBytes(self, size: int) -> None:
-        self._log.settings = self._log.settings._replace(max_bytes=whole_number("maxBytes", size))
+    @rolloverAt.setter
+    def rolloverAt(self, at: float) -> None:
+        self._control.set_rollover(int(at))
 
-    @property
-    def backupCount(self) -> int:
-        """How many old files are kept; may be changed at any time."""
-        return self._log.settings.backup_count
+    def read_rollover_time(self) -> None:
+        """Take over the next rollover from the lock file, or compute one if that holds none."""
+        self._control.read_rollover()
 
-    @backupCount.setter
-    def backupCount(self, count: int) -> None:
-        self._log.settings = self._log.settings._replace(backup_count=whole_number("backupCount", count))
+    def write_rollover_time(self) -> None:
+        """Write the next rollover into the lock file and the page."""
+        self._control.write_rollover()
 
-    @property
-    def num_rollovers(self) -> int:
-        """How often this handler, of all that write to the log, has rotated it."""
-        return self._log.rotations
+    def computeRollover(self, currentTime: float) -> int:
+        """Return the first rollover after a time, both in seconds since 1970."""
+        return self._schedule().next_after(currentTime)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Append a record; a failure goes to `handleError`."""
-        try:
-            text = self.format(record) + self.terminator
-            if self._line_break is not None:
-                text = text.replace("\n", self._line_break)
-            self._log.append(text.encode(self._codec, self._errors), record)
-        except RecursionError:  # as in `logging`: handleError would only recurse further
-            raise
-        except Exception:  # noqa: BLE001 - the border: whatever fails, the program goes on
-            self.handleError(record)
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Tell whether the time has come, or the file has reached `maxBytes`."""
+        self.read_rollover_time()
+        return self._control.is_overdue() or self.clh.shouldRollover(record)
 
-    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - `logging` gives it
-        """Tell whether the file has reached `maxBytes`; the record's own size does not count.
+    def getFilesToDelete(self) -> List[str]:
+        """Return the old files that are more than `backupCount`, the oldest first."""
+        standing = self._control.backups()
+        return standing[: max(len(standing) - self.backupCount, 0)]
 
-        A subclass that has a rule of its own is asked under the lock (the exclusive mode).
-        """
-        return self._log.is_full()
+    def _schedule(self) -> Schedule:
+        return Schedule(self.when, self.interval, self.atTime, self.utc)
 
-    def doRollover(self) -> None:
-        """Rotate now, whatever the size."""
-        self._log.rotate()
-
-    def flush(self) -> None:
-        """Do nothing: a record is with the kernel when its call returns."""
-
-    def close(self) -> None:
-        """Close the files; a record that comes later opens them again."""
-        self.acquire()
-        try:
-            self._log.close()
-        finally:
-            self.release()
-        super().close()
-
-    def getLockFilename(self, lock_file_directory: "Union[str, os.PathLike[str], None]") -> str:
-        """Return the path of the lock file, whose directory is made if it is given and missing."""
-        directory, name = self.baseLockFilename(self.baseFilename)
-        if lock_file_directory:
-            directory = os.path.abspath(os.fspath(lock_file_directory))
-            try:
-                os.makedirs(directory, exist_ok=True)
-            except OSError as error:
-                reason = f"lock_file_directory cannot be made: {error.strerror}"
-                raise type(error)(error.errno, reason, directory) from None
-        return os.path.join(directory, name)
-
-    @staticmethod
-    def baseLockFilename(baseFilename: str) -> Tuple[str, str]:
-        """Return directory and name of the lock file that stands beside a log."""
-        return os.path.split(names_of(baseFilename).lock)
-
-    def _names(self) -> Names:
-        beside_the_lock = names_of(self.baseFilename, os.path.dirname(self.lockFilename))
-        return beside_the_lock._replace(lock=self.lockFilename)
-
-    def _hooks(self) -> Hooks:
-        return Hooks(
-            backup_name=self._backup_name,
-            mover=self._mover,
-            must_lock=self._must_lock,
-            is_due=self._is_due,
-            rotate=self._rotate,
-            head=self._head,
-            filler=self._filler,
-            report=self._report,
-            settled=self._settled,
-            trace=self._trace,
-            after_step=self._after_step,
+    def _timing(self) -> Timing:
+        return Timing(
+            next_after=self._next_after,
+            interval=lambda: self.interval,
+            names=self._dated_names,
+            date=self._date,
+            read=lambda: self._user_code("read_rollover_time", self.read_rollover_time),
+            write=lambda: self._user_code("write_rollover_time", self.write_rollover_time),
         )
 
-    def _after_step(self, step: str) -> None:
-        """Do nothing after a step of a rotation; tests kill and freeze the process here."""
+    def _next_after(self, now: float) -> int:
+        """Ask `computeRollover`, which may be the user's, for a time that is to come."""
+        at = self._user_code("computeRollover", self.computeRollover, int(now), default=None)
+        if not isinstance(at, (int, float)):
+            at = self._schedule().next_after(now)
+        while at <= now:
+            at += self.interval
+        return int(at)
 
-    def _overrides(self, method: str) -> bool:
-        """Tell whether a subclass, or an attribute of this object, stands in for a method."""
-        return method in vars(self) or getattr(type(self), method) is not getattr(
-            ConcurrentRotatingFileHandler, method
-        )
+    def _date(self, at: int) -> str:
+        start = self._schedule().start_of_period(at)
+        return time.strftime(self.suffix, time.gmtime(start) if self.utc else time.localtime(start))
 
-    def _must_lock(self) -> bool:
-        return self.rotator is not None or any(
-            self._overrides(method) for method in ("shouldRollover", "doRollover", "rotate")
-        )
+    def _dated_names(self) -> DatedNames:
+        """Return the grammar of the old files' names, as `suffix`, `namer` and `extMatch` have it now."""
+        has_namer = callable(self.namer) or self._overrides("rotation_filename")
+        own_pattern = None if self.extMatch is self._default_pattern else self.extMatch
+        return DatedNames(self.baseFilename, self.suffix, self._named if has_namer else None, own_pattern)
 
-    def _is_due(self, occasion: object, size: int) -> bool:
-        if not self._overrides("shouldRollover"):
-            return size >= self.maxBytes > 0
-        return bool(self._user_code("shouldRollover", self.shouldRollover, occasion, default=False))
-
-    def _rotate(self) -> None:
-        self._user_code("doRollover", self.doRollover)
-
-    def _backup_name(self, number: int) -> str:
-        try:
-            return os.fspath(self.rotation_filename(numbered(self.baseFilename, number)))
-        except OSError:
-            raise
-        except Exception as error:  # the border to code of the user
-            raise UserCodeError(f"namer failed: {error!r}") from error
-
-    def _mover(self) -> Optional[Mover]:
-        return self._move if self.rotator is not None or self._overrides("rotate") else None
-
-    def _move(self, source: str, target: str) -> None:
-        try:
-            self.rotate(source, target)
-        except OSError:
-            raise
-        except Exception as error:  # the border to code of the user
-            raise UserCodeError(f"rotator failed: {error!r}") from error
-
-    def _head(self) -> bytes:
-        """Return what a new file begins with; a header that fails is reported and left out."""
-        header: bytes = self._user_code("header", self._encoded_header, default=b"")
-        return self._mark + header
-
-    def _encoded_header(self) -> bytes:
-        """Return the header, a line of its own."""
-        text = self.header() if callable(self.header) else self.header
-        if not text:
-            return b""
-        return self._form.encoded(text if text.endswith(self.terminator) else text + self.terminator)
-
-    def _filler(self, size: int) -> bytes:
-        """Return as many bytes that read as an empty line; too few hold only its end."""
-        space, end = self._form.encoded(" "), self._form.encoded(self.terminator)
-        return (space * ((size - len(end)) // len(space)) + end)[-size:].rjust(size, b" ")
-
-    def _user_code(self, name: str, call: Callable[..., Any], *args: object, default: Any = None) -> Any:
-        """Call something of the user's; if it fails, report that and return the default."""
-        try:
-            value = call(*args)
-        except Exception as error:  # noqa: BLE001 - the border to code of the user
-            self._report(name + " failed", error)
-            return default
-        self._settled(name + " failed")
-        return value
-
-    def _report(self, cause: str, error: BaseException) -> None:
-        """Tell stderr what goes wrong with the log, once per cause until that is settled."""
-        key = (cause, repr(error))
-        if key in self._reported:
-            return
-        self._reported.add(key)
-        if logging.raiseExceptions:
-            self._say(f"{self.baseFilename}: {cause}: {str(error) or repr(error)}")
-
-    def _settled(self, cause: str) -> None:
-        if self._reported:
-            self._reported = {key for key in self._reported if key[0] != cause}
-
-    def _print(self, message: str) -> None:
-        """Tell stderr what is being done, for `debug=True`."""
-        asctime, thread = time.strftime("%Y-%m-%d %H:%M:%S"), threading.current_thread().name
-        self._say(f"{asctime} [{os.getpid()} {thread}] {self.baseFilename}: {message}")
-
-    @staticmethod
-    def _say(line: str) -> None:
-        if sys.stderr is not None:  # pythonw, and late in the shutdown of the interpreter
-            with contextlib.suppress(OSError, ValueError):  # a closed pipe or file
-                sys.stderr.write("concurrent_log_handler: " + line + "\n")
+    def _to_delete(self) -> List[str]:
+        if self.backupCount <= 0 or not self._overrides("getFilesToDelete"):
+            return []
+        return list(self._user_code("getFilesToDelete", self.getFilesToDelete, default=()))

@@ -8,11 +8,23 @@ rotates (by a signal handler, a finalizer) finds it taken, or joins it where it 
 
 import os
 import time
-from typing import Callable, Optional
+from types import CodeType
+from typing import Callable, Optional, Set, TypeVar
 
 from concurrent_log_handler.system import System
 
 PAUSE = 0.001
+
+# The functions from which the lock is taken: what interrupts one of them finds its frame on the stack.
+ENTRANCES: Set[CodeType] = set()
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def entrance(function: F) -> F:
+    """Mark a function that takes the lock, or calls others that do."""
+    ENTRANCES.add(function.__code__)
+    return function
 
 
 class FileLock:

@@ -29,11 +29,9 @@ import os
 import sys
 import threading
 import time
-import weakref
-from typing import Any, List, Optional, Union
+from typing import Any, Optional, Union
 
-from concurrent_log_handler.background import BackgroundRotation
-from concurrent_log_handler.drafts import existing
+from concurrent_log_handler.background import Background
 from concurrent_log_handler.exclusive import ExclusiveAppender
 from concurrent_log_handler.files import (
     ALWAYS,
@@ -47,68 +45,62 @@ from concurrent_log_handler.files import (
 )
 from concurrent_log_handler.fragments import Fragments
 from concurrent_log_handler.kept import is_kept, is_stable, sealed
+from concurrent_log_handler.lock import ENTRANCES, entrance
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.plain import BareAppender, DeviceAppender
+from concurrent_log_handler.registry import FORKS_UNSEEN, Member, logs_at, register
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks
 from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import EXCLUSIVE, LEASE, SURVEY, Page, PageError
-from concurrent_log_handler.system import System, is_regular
+from concurrent_log_handler.system import System
 
 BACK_OFF = 1.0
 PAUSE = 0.001
-WAIT_FOR_ASKED_ROTATION = 5.0
-
-# Before 3.7 nothing tells a child that it was forked, so the process ids are compared each time.
-FORKS_UNSEEN = not hasattr(os, "register_at_fork")
 
 Appender = Union[ExclusiveAppender, BareAppender, DeviceAppender]
 
 
-class LogFile:
+class LogFile(Member):
     """A log that many processes append to."""
 
     def __init__(self, system: System, names: Names, settings: Settings, hooks: Hooks) -> None:
         self._system = system
         self._hooks = hooks
-        self._files = Files(system, names, settings, hooks)
-        self._new_files = lambda: Files(system, names, self._files.settings, hooks)
-        self._fragments = Fragments(self._files)
-        self._background = BackgroundRotation(self._new_files, self._rotated_in_background)
+        self.path = names.log
+        self.files = Files(system, names, settings, hooks)
+        self._new_files = lambda: Files(system, names, self.files.settings, hooks)
+        self._fragments = Fragments(self.files)
+        self.background = Background(self._new_files, self._rotated_in_background)
         self._write = system.write
         self._clock = time.monotonic
-        self._guard = threading.RLock()
+        self.guard = threading.RLock()
         self._pid = os.getpid()
         self._no_view = View(system, -1, os.stat_result(10 * (0,)), None, UNSTABLE)
         self._view = self._no_view
         self._appender: Optional[Appender] = None
-        self._opened = False
+        self.opened = False
         self._survey_at = NEVER
         self._wait_again_at = NEVER
         self._start_anew = settings.mode == "w"
-        _logs.add(self)
+        register(self)
 
     @property
     def settings(self) -> Settings:
         """The settings; sizes and counts may be replaced at any time."""
-        return self._files.settings
+        return self.files.settings
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
-        with self._guard:
-            self._files.settings = settings
+        with self.guard:
+            self.files.settings = settings
             self._view.until = NEVER
             if self._appender is not None:
                 self._appender.look_again()
 
     @property
-    def path(self) -> str:
-        """The path of the log."""
-        return self._files.names.log
-
-    @property
     def rotations(self) -> int:
         """How often this object has rotated the log."""
-        return self._files.rotations
+        return self.files.rotations
 
     def append(self, data: bytes, occasion: object = None) -> None:
         """Append one record, whole and once.
@@ -139,51 +131,13 @@ class LogFile:
         elif not self._settle(view, data, written):
             self._append_again(data, occasion)
 
-    def is_full(self) -> bool:
-        """Tell whether the live file has reached the size at which it is to be rotated."""
-        status = existing(self._system, self.path)
-        limit = self.settings.max_bytes
-        return status is not None and is_regular(status) and status.st_size >= limit > 0
-
-    def rotate(self) -> None:
-        """Rotate now, whatever the size; a failure is reported.
-
-        A peer that holds the lock is waited for, some seconds, while other threads log on.
-        """
-        deadline = self._clock() + WAIT_FOR_ASKED_ROTATION
-        while not self._rotate_now():
-            if self._clock() >= deadline:
-                self._hooks.report("cannot rotate", TimeoutError("a peer holds the lock"))
-                return
-            time.sleep(PAUSE)
-
-    def _rotate_now(self) -> bool:
-        """Rotate; return False if it has to be tried again."""
-        with self._guard:
-            if not self._opened:
-                self._look_around()
-            if isinstance(self._appender, (BareAppender, DeviceAppender)):
-                return True
-            files = self._files
-            held = files.lock.held  # by the append during which the user's rule asks for it
-            if files.page is not None and files.page.time_to_wait():
-                return held
-            if not held and not files.try_lock():
-                return False
-            try:
-                done = files.rotate(self.settings.backup_count, ALWAYS if held else SHIFTS_AT_ONCE)
-            finally:
-                self._end_leases()
-                if not held:
-                    files.lock.release()
-                    if not self.settings.keep_file_open:
-                        files.close_helpers()
-            return done or not files.moves  # between two helpings, peers that need the lock get it
+    def can_be_locked(self) -> bool:
+        """Tell whether the log is one that is rotated, as far as it has been looked at."""
+        return not isinstance(self._appender, (BareAppender, DeviceAppender))
 
     def close(self) -> None:
-        """Close all files, once a rotation in the background is done; a later record opens them again."""
-        self._background.wait(WAIT_FOR_ASKED_ROTATION)
-        with self._guard:
+        """Close all files; a later record opens them again."""
+        with self.guard:
             self.forget()
 
     def forget(self) -> None:
@@ -191,17 +145,17 @@ class LogFile:
         if os.getpid() != self._pid:
             # Now: frames of threads that are not here may hold on to them for ever.
             self._view.close()
-            self._files.pages.close()
-            self._guard = threading.RLock()  # the parent's may be held by a thread that is not here
+            self.files.pages.close()
+            self.guard = threading.RLock()  # the parent's may be held by a thread that is not here
             self._pid = os.getpid()
-            self._background.forget()
+            self.background.forget()
         self._view = self._no_view
         vars(self).pop("append", None)
         appender, self._appender = self._appender, None
         if appender is not None:
             appender.close()
-        self._opened = False
-        self._files.close()
+        self.opened = False
+        self.files.close()
 
     def _close_lost(self, view: View) -> None:
         """Close what is left after descriptors were closed by their numbers, and all else.
@@ -209,12 +163,12 @@ class LogFile:
         At once: were it left to the last user of the view, it would close the numbers when they
         have been given out again, to ourselves, for the same files.
         """
-        with self._guard:
+        with self.guard:
             for each in (view, self._view):
                 each.close()
                 if each.page is not None:
                     each.page.close()
-            self._files.pages.close()
+            self.files.pages.close()
             self.forget()
 
     def _append_again(self, data: bytes, occasion: object) -> None:
@@ -224,6 +178,7 @@ class LogFile:
             if view is None or self._settle(view, data, self._write(view.fd, data)):
                 return
 
+    @entrance
     def _attend(self, data: bytes, occasion: object) -> Optional[View]:
         """See to what is not to be done for each record; return the view to append to.
 
@@ -231,11 +186,11 @@ class LogFile:
         """
         if FORKS_UNSEEN and os.getpid() != self._pid:
             self.forget()
-        with self._guard:
-            if self._files.lock.held and not self._interrupts_itself():
-                self._files.lock.reset()
-            if not self._opened or self._clock() >= self._survey_at:
-                self._look_around()
+        with self.guard:
+            if self.files.lock.held and not self._interrupts_itself():
+                self.files.lock.reset()
+            if not self.opened or self._clock() >= self._survey_at:
+                self.look_around()
             if self._appender is None:
                 view = self._leased_view()
                 if view is not None:
@@ -244,7 +199,7 @@ class LogFile:
                 try:
                     self._appender.append_attended(data, occasion)
                 except NotRegularError:  # it has become a device
-                    self._look_around()
+                    self.look_around()
                 else:
                     return None
         return self._attend(data, occasion)
@@ -271,13 +226,17 @@ class LogFile:
             view = self._current_view()
             if view is None:
                 return None
-            if self._measure(view) and may_rotate and self._rotate_full():
+            time_left = self.files.time_left()
+            due = self._measure(view) or (time_left <= 0 and view.epoch != UNSTABLE)
+            if due and may_rotate and self._rotate_full():
                 may_rotate = False  # once per record, or a header of maxBytes would never end it
                 continue
-            view.until = NEVER if view.epoch == UNSTABLE else min(asked_at + LEASE, self._survey_at)
+            view.until = (
+                NEVER if view.epoch == UNSTABLE else min(asked_at + min(LEASE, time_left), self._survey_at)
+            )
             return view
 
-    def _look_around(self) -> None:
+    def look_around(self) -> None:
         """Look what others did to the files."""
         if os.getpid() != self._pid:  # forked by code that does not run the hooks
             self.forget()
@@ -285,21 +244,25 @@ class LogFile:
         self._choose_appender()
         if isinstance(self._appender, BareAppender) and not os.path.isdir(os.path.dirname(self.path)):
             self._survey_at = NEVER  # as soon as there is a directory, there can be a lock
-        if self._view is not self._no_view and not self._files.is_live(self._view):
+        if self._view is not self._no_view and not self.files.is_live(self._view):
             self._view = self._no_view
-        if not self._opened:
-            self._opened = True
-            self._files.sweep()
+        self.files.look_after_time()
+        if self.opened:
+            self.files.current_link.restore()
+        else:
+            self.opened = True
+            self.files.current_link.set()
+            self.files.sweep()
             if self._start_anew and not isinstance(self._appender, DeviceAppender):
                 self._start_anew = False
-                self._files.start_anew(self.settings.patience)
+                self.files.start_anew(self.settings.patience)
 
     def _choose_appender(self) -> None:
         """Choose how to append; None is the atomic way, which this room goes itself."""
-        files = self._files
+        files = self.files
         appender: Optional[Appender] = None
         if files.is_device():
-            appender = DeviceAppender(files, wait_for_reader=not self._opened)
+            appender = DeviceAppender(files, wait_for_reader=not self.opened)
         else:
             lockable = files.can_lock()
             page = files.refresh_page(make=lockable)
@@ -320,20 +283,20 @@ class LogFile:
 
     def _exclusive_appender(self) -> ExclusiveAppender:
         attend = type(self).append.__get__(self)
-        return ExclusiveAppender(self._files, self._guard, attend, lambda: self._rotate_full(locked=True))
+        return ExclusiveAppender(self.files, self.guard, attend, lambda: self._rotate_full(locked=True))
 
     def _current_view(self) -> Optional[View]:
         """Return a view of the live file, or None if it is to be appended to in another way."""
-        page, view = self._files.page, self._view
+        page, view = self.files.page, self._view
         if page is not None and view.page is page and page.look() == view.epoch:
             return view
         patience = self.settings.patience if time.monotonic() >= self._wait_again_at else 0.0
         try:
             self._view = self._reopen(time.monotonic() + patience)
-            self._end_leases()
+            self.end_leases()
         except (NotRegularError, PageError):
             self._survey_at = NEVER
-            self._look_around()
+            self.look_around()
             return None
         return self._view
 
@@ -343,32 +306,33 @@ class LogFile:
         Raises `PageError` if the page is of no use or asks for the exclusive mode, `NotRegularError` if
         the log has become a device.
         """
-        while self._files.page is not None:
-            page = self._files.page
+        while self.files.page is not None:
+            page = self.files.page
             epoch = page.look()
             if epoch % 2 == 0:
                 if page.head().mode == EXCLUSIVE:
                     break
-                view = self._files.open_live(epoch)
+                view = self.files.open_live(epoch)
+                self.files.glance_at_time()
                 if page.look() == epoch:
                     self._wait_again_at = NEVER
                     return view
             elif self._recover():
                 continue
-            if time.monotonic() >= deadline or self._files.lock.held:
+            if time.monotonic() >= deadline or self.files.lock.held:
                 return self._view_without_epoch(page)
             time.sleep(PAUSE)
         raise PageError("there is no page for the atomic mode")
 
     def _recover(self) -> bool:
         """Finish what a dead rotator left; return False if it lives, as far as one can tell."""
-        page = self._files.page
-        if page is None or not page.writable or not self._files.try_lock():
+        page = self.files.page
+        if page is None or not page.writable or not self.files.try_lock():
             return False
         try:
-            self._files.recover()
+            self.files.recover()
         finally:
-            self._files.lock.release()
+            self.files.lock.release()
         return True
 
     def _view_without_epoch(self, page: Page) -> View:
@@ -377,14 +341,14 @@ class LogFile:
         The file at hand will do as long as it is neither sealed nor without a name. Patience is
         spent once in a while, not for every record.
         """
-        self._files.trace("a rotation takes long; going on without waiting for it")
+        self.files.trace("a rotation takes long; going on without waiting for it")
         self._wait_again_at = time.monotonic() + BACK_OFF
         view = self._view
         usable = view.page is page and sealed(page, view) is None
         if usable and self._system.status_of(view.fd).st_nlink:
             view.epoch = UNSTABLE  # so no lease
             return view
-        return self._files.open_live(UNSTABLE)
+        return self.files.open_live(UNSTABLE)
 
     def _measure(self, view: View) -> bool:
         """Learn the length of the file, and how much may be written before the next look at it.
@@ -407,29 +371,31 @@ class LogFile:
             locked: whether this append holds the lock, and has found the file to be full.
 
         """
-        if self._background.is_at_it():
+        if self.background.is_rotating():
             return False
-        files = self._files
-        rotated = (
-            files.rotate(files.settings.backup_count, SHIFTS_AT_ONCE) if locked else files.rotate_if_due()
-        )
+        files = self.files
+        rotated = files.rotate(SHIFTS_AT_ONCE) if locked else files.rotate_if_due()
         if rotated:
-            self._end_leases()
+            self.end_leases()
+            if files.owes_upkeep:
+                files.owes_upkeep = False
+                self.background.tidy()
         elif files.moves:
-            self._background.finish(files.moves)
+            self.background.finish(files.moves)
         return rotated
 
     def _rotated_in_background(self, rotations: int) -> None:
-        self._files.rotations += rotations
-        self._end_leases()
+        if rotations:
+            self.files.rotations += rotations
+            self.end_leases()
 
-    def _end_leases(self) -> None:
+    def end_leases(self) -> None:
         """Let all handlers of this process on this log look before their next record.
 
         So what one of them logs after another has rotated never goes to the old file.
         """
-        for log in _all_logs():
-            if log.path == self.path:
+        for log in logs_at(self.path):
+            if isinstance(log, LogFile):
                 log.end_lease()
 
     def end_lease(self) -> None:
@@ -444,35 +410,13 @@ class LogFile:
         forked = os.getpid() != self._pid  # by code that runs no hooks: the position is shared
         if forked:
             self.forget()
-        with self._guard:
+        with self.guard:
             view.until = NEVER
             if written < len(data) and not self._fragments.complete(view, data, written):
                 return False
             end = self._system.status_of(view.fd).st_size if forked else self._system.position(view.fd)
-            pages = (view.page, self._files.page)  # the second may have come in the place of the first
+            pages = (view.page, self.files.page)  # the second may have come in the place of the first
             return is_kept(self._system, view, pages, end, self.path, self.settings.patience)
 
 
-# Every call that takes the lock has a frame of one of these.
-ENTRANCES = (LogFile._attend.__code__, LogFile._rotate_now.__code__)  # noqa: SLF001 - our own
 QUICK_ENTRANCE = ExclusiveAppender.append.__code__
-
-_logs: "weakref.WeakSet[LogFile]" = weakref.WeakSet()
-
-
-def _all_logs() -> "List[LogFile]":
-    while True:
-        try:
-            return list(_logs)
-        except RuntimeError:  # another thread has just made one  # noqa: PERF203
-            continue
-
-
-def _forget_all() -> None:
-    """In a forked child: the descriptors are the parent's, their positions and locks as well."""
-    for log in _all_logs():
-        log.forget()
-
-
-if sys.platform != "win32" and not FORKS_UNSEEN:
-    os.register_at_fork(after_in_child=_forget_all)  # novm

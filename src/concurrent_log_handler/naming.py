@@ -3,25 +3,68 @@
 For `logs/app.log` (`.log` at the end is left out of the helpers' names, as in 0.9.x):
 
     logs/app.log                           the live file
-    logs/app.log.1, .2, …                  its backups, the youngest first
+    logs/app.log.1, .2, …                  its backups, the youngest first; or, by time,
+    logs/app.log.2026-11-22_10             the first one of the period that began then,
+    logs/app.log.2026-11-22_10.1, .2, …    and further ones of the same period
     logs/.__app.lock                       the lock file
     logs/.__app.state                      the page
     logs/.__app.<16 hex digits>.tmp        a draft: a file in the making
     logs/.__app.ffffffffffffffff.tmp       what is to be deleted, where no backups are kept
 
+A backup that is compressed has the extension of that at the very end. A `namer` of the user's is
+given the name without counter and extension, as in 0.9.x, and need not be invertible: where it has
+put the date into a name is found by trying, for all that looks like a date, whether that date would
+have given this very name.
+
 What does not read back exactly as it would be written is not ours, and is never touched. Nothing
 here asks the disk.
 """
 
+import datetime as dt
 import os.path
 import re
-from typing import NamedTuple, Optional
+import time
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Pattern, Tuple
 
 TOKEN_BYTES = 8
 TOKEN = re.compile(rf"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
 LONGEST_NAME = 255  # bytes, on nearly every file system
 DISCARDED = "f" * 2 * TOKEN_BYTES
 NUMBER = re.compile(r"[1-9][0-9]*")
+COUNTER = re.compile(r"(.+)\.([1-9][0-9]*)", re.DOTALL)
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+
+# What `strftime` writes for each directive, as far as `strptime` reads it back.
+DIRECTIVES = {
+    "Y": "[0-9]{4}",
+    "y": "[0-9]{2}",
+    "m": "[0-9]{2}",
+    "d": "[0-9]{2}",
+    "H": "[0-9]{2}",
+    "I": "[0-9]{2}",
+    "M": "[0-9]{2}",
+    "S": "[0-9]{2}",
+    "j": "[0-9]{3}",
+    "U": "[0-9]{2}",
+    "W": "[0-9]{2}",
+    "G": "[0-9]{4}",
+    "V": "[0-9]{2}",
+    "u": "[1-7]",
+    "w": "[0-6]",
+    "p": r"[^\W\d_]+",
+    "a": r"[^\W\d_]+\.?",
+    "A": r"[^\W\d_]+",
+    "b": r"[^\W\d_]+\.?",
+    "B": r"[^\W\d_]+",
+    "z": "[+-][0-9]{4}",
+    "Z": "[A-Za-z]+",
+}
+ABBREVIATIONS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M"}
+CALENDAR = "Ymd"
+CLOCK = CALENDAR + "HMS"  # what `datetime` is made from, in this order
+WEEKS = set("UWGVuw")
+
+Namer = Callable[[str], str]
 
 
 class Names(NamedTuple):
@@ -88,3 +131,151 @@ def number_of(log: str, path: str) -> Optional[int]:
         return None
     rest = path[len(log) + 1 :]
     return int(rest) if NUMBER.fullmatch(rest) else None
+
+
+class DatedName(NamedTuple):
+    """The name of a backup that bears a date; sorts by age, the oldest first."""
+
+    date: str
+    counter: int
+
+
+class DateFormat:
+    """What `suffix` writes, and whether a text may have been written by it."""
+
+    def __init__(self, suffix: str) -> None:
+        """Read a format of `strftime`; one with a directive that is not known here reads nothing back."""
+        self._suffix = suffix
+        for short, long in ABBREVIATIONS.items():
+            suffix = suffix.replace(short, long)
+        self._directives: List[str] = []
+        self.pattern: Optional[Pattern[str]] = None
+        pattern = ""
+        for literal, directive in re.findall("([^%]+)|%(.?)", suffix, re.DOTALL):
+            if literal or directive == "%":
+                pattern += re.escape(literal or directive)
+            elif directive in DIRECTIVES:
+                pattern += f"({DIRECTIVES[directive]})"
+                self._directives.append(directive)
+            else:
+                return
+        self.pattern = re.compile(pattern)
+
+    def date_of(self, text: str) -> Optional[str]:
+        """Return the date that a text stands for, in a form that sorts; None if it cannot be one."""
+        match = None if self.pattern is None else self.pattern.fullmatch(text)
+        if match is None:
+            return None
+        used = set(self._directives)
+        if used & WEEKS:  # which strptime reads only together with a year and a day of their own kind
+            return text
+        try:
+            if used <= set(CLOCK) and used >= set(CALENDAR):  # many times as quick as strptime
+                fields = {each: int(group) for each, group in zip(self._directives, match.groups())}
+                moment = dt.datetime(*(fields.get(each, 0) for each in CLOCK))  # type: ignore[arg-type]  # noqa: DTZ001
+                return moment.isoformat()
+            return time.strftime("%Y-%m-%dT%H:%M:%S", time.strptime(text, self._suffix))
+        except ValueError:
+            return None
+
+
+class DatedNames:
+    """The names of the backups of a log that is rotated by time."""
+
+    def __init__(
+        self,
+        log: str,
+        suffix: str,
+        namer: Optional[Namer] = None,
+        own_pattern: Optional[Pattern[str]] = None,
+        extensions: Tuple[str, ...] = COMPRESSED,
+    ) -> None:
+        """Prepare to write and to read.
+
+        Args:
+            log: the path of the log.
+            suffix: how the date is written, for `time.strftime`.
+            namer: makes a path out of the default one; None leaves it.
+            own_pattern: what dates look like, where the user has said so (`extMatch`).
+            extensions: those of compressed backups.
+
+        """
+        self._log = log
+        self._namer = namer
+        self._format = _format_of(suffix)
+        self._own_pattern = own_pattern
+        self._extensions = extensions
+
+    def path(self, date: str) -> str:
+        """Return the path of the first backup with this date."""
+        path = f"{self._log}.{date}"
+        return path if self._namer is None else self._namer(path)
+
+    @staticmethod
+    def further(path: str, counter: int) -> str:
+        """Return the path of a further backup with the date of the first one's path."""
+        return f"{path}.{counter}" if counter else path
+
+    def counter_of(self, first: str, path: str) -> Optional[int]:
+        """Return the counter of a backup with the date of the first one's path; None for all else."""
+        for uncompressed in self._uncompressed(path):
+            for bare, counter in _uncounted(uncompressed):
+                if bare == first:
+                    return counter
+        return None
+
+    def read(self, path: str) -> Optional[DatedName]:
+        """Return what the path of a backup says, or None if it is none."""
+        for uncompressed in self._uncompressed(path):
+            for bare, counter in _uncounted(uncompressed):
+                date = self._date_in(bare)
+                if date is not None:
+                    return DatedName(date, counter)
+        return None
+
+    def _uncompressed(self, path: str) -> Iterator[str]:
+        yield path
+        for extension in self._extensions:
+            if path.endswith(extension):
+                yield path[: -len(extension)]
+
+    def _date_in(self, path: str) -> Optional[str]:
+        for date in self._candidates(path):
+            if self.path(date) == path:
+                moment = self._format.date_of(date)
+                if moment is not None:
+                    return moment
+                if self._own_pattern is not None and self._own_pattern.fullmatch(date):
+                    return date
+        return None
+
+    def _candidates(self, path: str) -> Iterator[str]:
+        """Yield all in a path that may be its date."""
+        if self._namer is None:
+            if path.startswith(self._log + "."):
+                yield path[len(self._log) + 1 :]
+            return
+        name = os.path.basename(path)
+        for pattern in (self._format.pattern, self._own_pattern):
+            match = None if pattern is None else pattern.search(name)
+            while pattern is not None and match is not None:
+                yield match.group()
+                match = pattern.search(name, match.start() + 1)
+
+
+def _uncounted(path: str) -> Iterator[Tuple[str, int]]:
+    """Yield a path as it is, and without what may be a counter."""
+    yield path, 0
+    match = COUNTER.fullmatch(path)
+    if match is not None:
+        yield match.group(1), int(match.group(2))
+
+
+_formats: Dict[str, DateFormat] = {}
+
+
+def _format_of(suffix: str) -> DateFormat:
+    """Return the format of a suffix; users have a few, and one is read for every rotation."""
+    if suffix not in _formats:
+        _formats[suffix] = DateFormat(suffix)
+    return _formats[suffix]

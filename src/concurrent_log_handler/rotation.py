@@ -7,8 +7,12 @@
     open_epoch                                            writers see it from here on
     set_aside .             app.log.1      …              …          .__app.00….tmp
     publish  app.log        app.log.1      app.log.2      app.log.3
+    reschedule                                            by time: the next period begins
     close_epoch                                           writers go on with the new file
     discard  what was set aside to be deleted, where no backups are kept
+
+By time, the backup is called `app.log.2026-11-22_10`, and nothing is shifted; what expires then, by
+age, by size or by count, is for the upkeep after the rotation (`upkeep.py`).
 
 The steps run under the lock. Each one does nothing where its work has been done, so a rotation
 whose process died is finished by running the table again from `publish` on, when the epoch tells
@@ -20,7 +24,7 @@ that it got that far, and by the next rotation otherwise:
 | prepare            | a draft                 | the next `prepare`, or whoever opens the log next   |
 | open_epoch         | an odd epoch            | whoever looks next: publishes (nothing to do), ends |
 | set_aside          | no live file, odd epoch | the same; a new process publishes without the lock  |
-| publish            | an odd epoch, a draft   | the same                                            |
+| publish, reschedule | an odd epoch, a draft  | the same                                            |
 | close_epoch        | what is to be discarded | the next `discard`, or whoever opens the log next   |
 
 Only the time between `open_epoch` and `close_epoch` can be noticed by a writer: a rename and a
@@ -29,25 +33,27 @@ gap, so its cost depends on the backups that exist, never on `backupCount`. Nor 
 that rotates wait for a thousand renames: after `SHIFTS_AT_ONCE` the run ends with a gap in the
 numbers, and another one goes on (`background.py`).
 
-What is deleted has lost the name of the log first, then its leases, and then it is sealed with
-length 0, so that a writer which still has it open, and wrote too late, writes again, into another
-file. The order matters: see `kept.py`.
+`reschedule` must happen if the live file was renamed, or the new one would be rotated again for the
+same period; and must not, if it was not. So the page says which file is under way before that is
+renamed: if it still stands at the path of the log, the boundary stays.
 """
 
 import contextlib
 import errno
 import os
 import time
-from typing import Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
+from concurrent_log_handler.backups import Backups
 from concurrent_log_handler.drafts import Draft, DraftRoom, existing
 from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import Names
-from concurrent_log_handler.state import ATOMIC, GRACE, Page
+from concurrent_log_handler.sealing import delete
+from concurrent_log_handler.state import ATOMIC, GRACE, Page, identity_of
 from concurrent_log_handler.system import System
+from concurrent_log_handler.timetable import Timetable, Timing
 
 SHIFTS_AT_ONCE = 32
-PROBES = 32  # so many single looks cost less than one at a large directory
 
 Mover = Callable[[str, str], None]
 Moves = List[Tuple[str, str]]
@@ -62,6 +68,10 @@ class Hooks(NamedTuple):
 
     Args:
         backup_name: the path of the backup with a number.
+        now: the wall clock, in seconds since 1970.
+        timing: what there is to know of a log that is rotated by time, None for others.
+        hand_on: called with the path of each backup that is ready, None if nobody asks for it.
+        to_delete: backups that the user's own rule wants to be deleted.
         mover: what renames the live file in the place of the system's rename, None as a rule.
         must_lock: whether code of the user takes part in rotations, and so needs the lock.
         is_due: whether to rotate before the record at hand, given it and the length of the file.
@@ -76,6 +86,10 @@ class Hooks(NamedTuple):
     """
 
     backup_name: Callable[[int], str]
+    now: Callable[[], float]
+    timing: Optional[Timing]
+    hand_on: Callable[[], Optional[Callable[[str], None]]]
+    to_delete: Callable[[], List[str]]
     mover: Callable[[], Optional[Mover]]
     must_lock: Callable[[], bool]
     is_due: Callable[[object, int], bool]
@@ -96,12 +110,14 @@ class Site(NamedTuple):
     drafts: DraftRoom
     lock: FileLock
     hooks: Hooks
+    backups: Backups
+    timetable: Optional[Timetable]
 
 
 class Rotation:
     """One run through the table, or the rest of one that another process began."""
 
-    def __init__(self, site: Site, page: Optional[Page], keep: int, most_shifts: float) -> None:
+    def __init__(self, site: Site, page: Optional[Page], keep: float, most_shifts: float) -> None:
         """Prepare a run.
 
         Args:
@@ -116,11 +132,14 @@ class Rotation:
         self._drafts = site.drafts
         self._lock = site.lock
         self._hooks = site.hooks
+        self._backups = site.backups
+        self._timetable = site.timetable
         self._page = page
         self._keep = keep
         self._draft: Optional[Draft] = None
         self._content = b""
         self._aside: Optional[str] = None
+        self._has_set_aside = False
         # A log that is a symbolic link is renamed with its backups, but emptied behind the link.
         self._live = names.log if keep else os.path.realpath(names.log)
         self._most_shifts = most_shifts
@@ -181,9 +200,9 @@ class Rotation:
             self.discard()  # what a process that died has left there
         if not self._keep or self._can_go_on():
             return
-        slots = self._slots()
+        slots = self._backups.row(self._keep)
         if len(slots) > self._keep:
-            self._delete(slots[-2])
+            delete(self._system, self._page, slots[-2])
             slots.pop()
         self.moves = list(zip(slots, slots[1:]))
 
@@ -210,6 +229,7 @@ class Rotation:
             status = existing(self._system, self._live)
             if status is not None:  # made by somebody else, with the number of a file that was sealed
                 self._page.clear(status)
+            self._page.set_under_way(status)
             self._page.open_epoch()
 
     def set_aside(self) -> None:
@@ -221,6 +241,8 @@ class Rotation:
             time.sleep(GRACE)  # leases run out: what is logged after this rotation goes to the new file
         mover = self._hooks.mover() if self._keep else None
         target = self._first_backup() if self._keep else self._discarded()
+        if self._keep:
+            self._will_be_handed_on(status)  # before it is: a process may die between any two lines
         if mover is None:
             self._system.rename(self._live, target)
             self._aside = target
@@ -229,8 +251,12 @@ class Rotation:
         else:
             # It may copy and delete. Who still has the file open, and writes after this look at
             # its length, must not believe that the record has been moved along.
-            self._seal(status, self._system.status(self._live).st_size, until_epoch_closes=True)
+            if self._page is not None:
+                length = self._system.status(self._live).st_size
+                self._page.seal(status, length, until=(self._page.look() | 1) + 1)
             mover(self._live, target)
+            self._will_be_handed_on(existing(self._system, target))
+        self._has_set_aside = True
 
     def publish(self) -> None:
         """Give the next live file its name, unless one stands there already."""
@@ -246,16 +272,29 @@ class Rotation:
             except FileNotFoundError:  # the draft was swept while this process was frozen
                 self._drafts.bring_about(self._live, self._content, self._is_in_ring)
 
+    def reschedule(self) -> None:
+        """Begin the next period, if the one of the file that was set aside is over."""
+        if self._timetable is None:
+            return
+        if not self._has_set_aside and self._page is not None:  # this is the end of another's rotation
+            under_way, live = self._page.under_way(), existing(self._system, self._live)
+            self._has_set_aside = under_way is not None and (live is None or identity_of(live) != under_way)
+        if self._has_set_aside:
+            self._timetable.move()
+
     def close_epoch(self) -> None:
         """Tell the writers that the names are stable again."""
         if self._page is not None:
+            self._page.set_under_way(None)
             self._page.close_epoch()
 
     def discard(self) -> None:
         """Delete what was set aside for that, now or by a process that died."""
         self.discard_draft()
         with contextlib.suppress(FileNotFoundError):
-            self._delete(self._discarded())
+            path = self._discarded()
+            # For what this run has set aside, `set_aside` has waited.
+            delete(self._system, self._page, path, leases_are_over=path == self._aside)
 
     def _undo(self) -> None:
         """After a failure: give the live file its name back, and the writers a stable epoch.
@@ -273,40 +312,6 @@ class Rotation:
             self._hooks.report("cannot undo a rotation", error)
         self.close_epoch()
 
-    def _slots(self) -> List[str]:
-        """Return the backups that stand in an unbroken row, and last the name that is free.
-
-        What stands at the name of a backup, and is no file, is somebody else's: it keeps its name,
-        and the row goes on behind it. A namer that knows no numbers has no row.
-        """
-        slots: List[str] = []
-        seen: Set[str] = set()
-        kind_of: Callable[[str], Optional[bool]] = _kind_of
-        while len(slots) <= self._keep:
-            path = self._hooks.backup_name(len(seen) + 1)
-            if path in seen:
-                return []
-            if len(seen) == PROBES:
-                kind_of = self._kinds()
-            seen.add(path)
-            is_file = kind_of(path)
-            if is_file is not False:
-                slots.append(path)
-            if is_file is None:
-                break
-        return slots
-
-    def _kinds(self) -> Callable[[str], Optional[bool]]:
-        """Return what tells whether a path is a file, from one look at the directory."""
-        directory = self._names.directory
-        entries = self._system.list_files(directory)
-
-        def kind_of(path: str) -> Optional[bool]:
-            parent, name = os.path.split(path)
-            return entries.get(name) if parent == directory else _kind_of(path)
-
-        return kind_of
-
     def _can_go_on(self) -> bool:
         """Tell whether nobody else has gone on with the shift that an earlier run began."""
         if not self.moves:
@@ -316,48 +321,26 @@ class Rotation:
 
     def _first_backup(self) -> str:
         """Return the name for the live file; free, unless the namer knows no numbers."""
-        number = 1
-        path = self._hooks.backup_name(number)
-        while _kind_of(path) is False and path != self._hooks.backup_name(number + 1):
-            number += 1
-            path = self._hooks.backup_name(number)
+        path = self._backups.next_path()
         if os.path.realpath(path) == os.path.realpath(self._live):
             raise OSError(errno.EINVAL, "namer gives a backup the name of the log itself", path)
         with contextlib.suppress(FileNotFoundError):
-            self._delete(path)
+            delete(self._system, self._page, path)
         return path
+
+    def _will_be_handed_on(self, backup: Optional[os.stat_result]) -> None:
+        """Note a backup for the upkeep, which may be that of another process."""
+        if backup is None or self._page is None or self._hooks.hand_on() is None:
+            return
+        waiting = self._page.waiting()
+        if identity_of(backup) not in waiting:
+            self._page.set_waiting([*waiting, identity_of(backup)])
 
     def _discarded(self) -> str:
         return self._names.discarded(os.path.dirname(self._live))
 
-    def _delete(self, path: str) -> None:
-        """Delete a file that is not live; raise `FileNotFoundError` if there is none."""
-        status = self._system.status(path)
-        if self._page is not None and path != self._aside:  # for that, `set_aside` has waited
-            self._page.wait_for_leases()
-        self._seal(status, 0)
-        try:
-            self._system.unlink(path)
-        except OSError:
-            if self._page is not None:
-                self._page.clear(status)
-            raise
-
-    def _seal(self, status: Optional[os.stat_result], length: int, until_epoch_closes: bool = False) -> None:
-        if self._page is None or status is None:
-            return
-        if until_epoch_closes:
-            self._page.seal(status, length, until=(self._page.look() | 1) + 1)
-        else:
-            self._page.seal(status, length)
-
     def _is_in_ring(self, status: os.stat_result) -> bool:
         return self._page is not None and self._page.entry(status) is not None
-
-
-def _kind_of(path: str) -> Optional[bool]:
-    """Tell whether a path is that of a file, None if nothing stands there."""
-    return os.path.isfile(path) if os.path.lexists(path) else None
 
 
 STEPS = [
@@ -367,6 +350,7 @@ STEPS = [
     Rotation.open_epoch,
     Rotation.set_aside,
     Rotation.publish,
+    Rotation.reschedule,
     Rotation.close_epoch,
     Rotation.discard,
 ]

@@ -5,13 +5,15 @@ The leniencies that 0.9.x documents stay: see `text_form` and `Settings.checked`
 """
 
 import codecs
+import datetime as dt
 import io
 import locale
 import os
 import sys
 import warnings
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple, Union
 
+from concurrent_log_handler.retention import Limits
 from concurrent_log_handler.system import System
 
 LOCKING = ("auto", "atomic", "exclusive")
@@ -49,6 +51,8 @@ class Settings(NamedTuple):
     keep_file_open: bool = True
     locking: str = "auto"
     patience: float = 0.05
+    limits: Limits = Limits()
+    current_link: Optional[str] = None
 
     def checked(self) -> "Settings":
         """Return these settings in their normal form; raise `ValueError` for what is not allowed."""
@@ -62,7 +66,7 @@ class Settings(NamedTuple):
         require(
             "patience",
             self.patience,
-            _is_number(self.patience) and 0 <= self.patience < float("inf"),
+            is_number(self.patience) and 0 <= self.patience < float("inf"),
             "seconds, 0 or more",
         )
         return self._replace(
@@ -194,6 +198,26 @@ def whole_number(name: str, value: Any) -> int:
     return int(value)
 
 
+def limits(
+    max_age: Union[float, dt.timedelta, None],
+    max_total_bytes: Optional[int],
+    min_free_bytes: Optional[int],
+) -> Limits:
+    """Return what these arguments allow to keep, however many backups that are."""
+    age = max_age.total_seconds() if isinstance(max_age, dt.timedelta) else max_age
+    allowed = age is None or (is_number(age) and 0 < age < float("inf"))
+    require("max_age", max_age, allowed, "None, or more than 0 seconds, or a timedelta")
+    return Limits(
+        max_age=None if age is None else float(age),
+        max_total_bytes=_size("max_total_bytes", max_total_bytes),
+        min_free_bytes=_size("min_free_bytes", min_free_bytes),
+    )
+
+
+def _size(name: str, value: Optional[int]) -> Optional[int]:
+    return None if value is None else whole_number(name, value)
+
+
 def _base_mode(mode: str) -> str:
     """Leave out what `open` allows beside the letter: we always write text, and only write."""
     return mode.replace("t", "", 1).replace("+", "", 1)
@@ -203,7 +227,8 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number; `True` is none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -30,13 +30,20 @@ The bytes of the page, all numbers little-endian:
     24    next slot of the ring, u32
     32    when the epoch was last moved, by the monotonic clock in nanoseconds, u64
     40    when the page was made in the place of one that was deleted, likewise, else 0, u64
-    256   the ring of sealed files: 96 slots of 40 bytes
+    48    the next rollover by time, in seconds since 1970, u64; 0 if there is none
+    56    the file that the rotation under way takes from its name: device and inode, 2 u64; else 0
+    256   the ring of sealed files: 64 slots of 40 bytes
+    2816  the backups that are still to be handed on: 80 times device and inode, the oldest first
 
 A slot says of one file: *for writers that opened it before the epoch `until`, only the first
 `length` bytes are kept*. A file that is deleted is sealed with length 0 and `until` for ever. It has
 another name by then: a live file that is sealed would leave its writers nowhere to go. A length
 may be unknown for a moment (`PENDING`). Each slot carries a checksum: a reader that comes
 while it is being written sees that, and reads again.
+
+The file under way tells the one who finishes the rotation of a dead process whether it had come to
+the renaming, which the names alone do not tell after a new file has been published. Backups that
+are to be handed on are known by their inodes, as numbered ones change their names.
 
 Everything but `look` and `entry` is called under the lock.
 """
@@ -45,7 +52,7 @@ import os
 import struct
 import time
 import zlib
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 from concurrent_log_handler.system import System
 
@@ -62,11 +69,18 @@ PENDING = -1
 
 HEAD = struct.Struct("<8sIIQI")
 MODE_OFFSET, ROTATIONS_OFFSET, NEXT_SLOT_OFFSET, MOVED_OFFSET, BORN_OFFSET = 12, 16, 24, 32, 40
-RING_OFFSET, SLOTS = 256, 96
+DUE_OFFSET, UNDER_WAY_OFFSET = 48, 56
+RING_OFFSET, SLOTS = 256, 64
 ENTRY = struct.Struct("<QQqQ")
 CHECKSUM = struct.Struct("<I4x")
 SLOT_SIZE = ENTRY.size + CHECKSUM.size
 READS_OF_A_CHANGING_SLOT = 100
+NUMBER = struct.Struct("<Q")
+IDENTITY = struct.Struct("<QQ")
+WAITING_OFFSET = RING_OFFSET + SLOTS * SLOT_SIZE
+MOST_WAITING = (PAGE_SIZE - WAITING_OFFSET) // IDENTITY.size
+
+Identity = Tuple[int, int]
 
 
 def new_page(has_predecessor: bool) -> bytes:
@@ -78,12 +92,17 @@ def new_page(has_predecessor: bool) -> bytes:
     """
     born = monotonic_ns() if has_predecessor else 0
     head = HEAD.pack(MAGIC, VERSION, ATOMIC, 0, 0).ljust(BORN_OFFSET, b"\0")
-    return (head + struct.pack("<Q", born)).ljust(PAGE_SIZE, b"\0")
+    return (head + NUMBER.pack(born)).ljust(PAGE_SIZE, b"\0")
 
 
 def monotonic_ns() -> int:
     """Return the monotonic clock; Python 3.6 has it in seconds only."""
     return int(time.monotonic() * 1e9)
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """Return what tells a file from all others: its device and its inode."""
+    return status.st_dev, status.st_ino
 
 
 class PageError(OSError):
@@ -166,13 +185,12 @@ class Page:
         epoch = self.look()
         if epoch % 2:
             # The time comes first: who dies between leaves an odd epoch, which is closed again.
-            self._system.write_at(self.fd, struct.pack("<Q", monotonic_ns()), MOVED_OFFSET)
+            self._system.write_at(self.fd, NUMBER.pack(monotonic_ns()), MOVED_OFFSET)
             self._system.set_length(self.fd, self.length_at(epoch + 1))
 
     def wait_for_leases(self) -> None:
         """Wait until the leases from before the last move of the epoch have run out."""
-        moved = int.from_bytes(self._system.read_at(self.fd, 8, MOVED_OFFSET), "little")
-        wait = moved / 1e9 + GRACE - time.monotonic()
+        wait = self._number_at(MOVED_OFFSET) / 1e9 + GRACE - time.monotonic()
         if wait > 0:  # by more than GRACE: the time is from before the host was booted
             time.sleep(min(wait, GRACE))
 
@@ -181,7 +199,7 @@ class Page:
 
         Who still has that would not see a rotation.
         """
-        born = int.from_bytes(self._system.read_at(self.fd, 8, BORN_OFFSET), "little")
+        born = self._number_at(BORN_OFFSET)
         longest = SURVEY + GRACE
         return min(max(born / 1e9 + longest - time.monotonic(), 0.0), longest) if born else 0.0
 
@@ -214,7 +232,36 @@ class Page:
 
     def count_rotation(self) -> None:
         """Add one to the rotations so far."""
-        self._system.write_at(self.fd, struct.pack("<Q", self.head().rotations + 1), ROTATIONS_OFFSET)
+        self._system.write_at(self.fd, NUMBER.pack(self.head().rotations + 1), ROTATIONS_OFFSET)
+
+    def due(self) -> int:
+        """Return the next rollover by time, 0 if there is none."""
+        return self._number_at(DUE_OFFSET)
+
+    def set_due(self, due: int) -> None:
+        """Say when the next rollover by time is; writers ask when the epoch has moved."""
+        self._system.write_at(self.fd, NUMBER.pack(due), DUE_OFFSET)
+
+    def set_under_way(self, file: Optional[os.stat_result]) -> None:
+        """Say which file is about to lose the name of the log; None when that is over."""
+        identity = (0, 0) if file is None else identity_of(file)
+        self._system.write_at(self.fd, IDENTITY.pack(*identity), UNDER_WAY_OFFSET)
+
+    def under_way(self) -> Optional[Identity]:
+        """Return the file that the rotation under way takes from its name, None if there is none."""
+        device, inode = IDENTITY.unpack(self._system.read_at(self.fd, IDENTITY.size, UNDER_WAY_OFFSET))
+        return (device, inode) if inode else None
+
+    def waiting(self) -> List[Identity]:
+        """Return the backups that are to be handed on, the oldest first."""
+        data = self._system.read_at(self.fd, MOST_WAITING * IDENTITY.size, WAITING_OFFSET)
+        whole = len(data) // IDENTITY.size * IDENTITY.size
+        return [each for each in IDENTITY.iter_unpack(data[:whole]) if each != (0, 0)]
+
+    def set_waiting(self, backups: List[Identity]) -> None:
+        """Say which backups are to be handed on; of too many, the oldest are forgotten."""
+        data = b"".join(IDENTITY.pack(*each) for each in backups[-MOST_WAITING:])
+        self._system.write_at(self.fd, data.ljust(MOST_WAITING * IDENTITY.size, b"\0"), WAITING_OFFSET)
 
     def seal(self, file: os.stat_result, length: int, until: int = FOREVER) -> None:
         """Say how much of a file is kept; a file has one slot, whose last word counts."""
@@ -246,6 +293,9 @@ class Page:
                 return Entry(*ENTRY.unpack(body)[2:])
         return None  # not a slot in the making but a damaged one, which says nothing
 
+    def _number_at(self, offset: int) -> int:
+        return int.from_bytes(self._system.read_at(self.fd, NUMBER.size, offset), "little")
+
     def _ring(self) -> bytes:
         return self._system.read_at(self.fd, SLOTS * SLOT_SIZE, RING_OFFSET)
 
@@ -255,7 +305,7 @@ class Page:
 
 def _slot_of(ring: bytes, file: os.stat_result) -> Optional[int]:
     """Find the slot of a file in the bytes of a ring."""
-    key = struct.pack("<QQ", file.st_dev, file.st_ino)
+    key = IDENTITY.pack(*identity_of(file))
     found = ring.find(key)
     while found >= 0 and found % SLOT_SIZE:
         found = ring.find(key, found + 1)

@@ -139,6 +139,18 @@ class System(abc.ABC):
         """Remove a name."""
 
     @abc.abstractmethod
+    def symlink(self, target: str, path: str) -> None:
+        """Make a symbolic link at `path`; raise `FileExistsError` when anything stands there."""
+
+    @abc.abstractmethod
+    def read_link(self, path: str) -> str:
+        """Return where a symbolic link points to; raise `OSError` if it is none."""
+
+    @abc.abstractmethod
+    def free_bytes(self, path: str) -> int:
+        """Return how much space a file system has left for users without privileges."""
+
+    @abc.abstractmethod
     def list_names(self, directory: str) -> List[str]:
         """Return the names in a directory, in any order."""
 

@@ -57,7 +57,7 @@ def log(handler: ConcurrentRotatingFileHandler, *texts: str) -> None:
 
 def wait_no_longer(handler: ConcurrentRotatingFileHandler) -> None:
     """Have the next record try to rotate again, as it would a second after a failure."""
-    handler._log._files._blocked_until = float("-inf")
+    handler._log.files._blocked_until = float("-inf")
 
 
 def with_method(

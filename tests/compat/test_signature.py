@@ -39,6 +39,11 @@ NEW_ARGUMENTS: List[Tuple[str, Any]] = [
     ("locking", "auto"),
     ("patience", 0.05),
     ("header", None),
+    ("max_age", None),
+    ("max_total_bytes", None),
+    ("min_free_bytes", None),
+    ("current_link", None),
+    ("on_rotate", None),
 ]
 HELPERS = {".__app.lock", ".__app.state"}
 

@@ -162,7 +162,7 @@ def test_it_does_not_matter_how_it_died(scene: Scene, point: str) -> None:
 @in_both_modes
 @pytest.mark.parametrize("layout", [LAYOUTS["keeps-none"], LAYOUTS["keeps-three-of-three"]])
 @pytest.mark.parametrize("second", MENDING)
-@pytest.mark.parametrize("first", ["open_epoch", "set_aside", "publish"])
+@pytest.mark.parametrize("first", ["open_epoch", "set_aside", "publish", "reschedule"])
 def test_the_one_who_mends_it_may_die_of_that_too(scene: Scene, first: str, second: str) -> None:
     dying = scene.writer(DEAD, **{first: kill_myself})
     log(dying, FULL)

@@ -256,7 +256,7 @@ for number in range(4):
     os.mkdir(disk + "/%d" % number)
 for number in range(1, 10):
     handler.log("0 %d " % number + "x" * (number * 37 % 900))
-    handler._log._files._blocked_until = float("-inf")  # as a second later
+    handler._log.files._blocked_until = float("-inf")  # as a second later
 for number in range(4):
     os.rmdir(disk + "/%d" % number)
 for number in range(10, 12):

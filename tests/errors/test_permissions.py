@@ -83,7 +83,7 @@ def make(logs: Path, failures: List[str]) -> Iterator[Make]:
 def log(handler: ConcurrentRotatingFileHandler, *texts: str) -> None:
     """Log as nobody, each record as if it came a while after the one before: all that is tried now and then is tried."""
     for text in texts:
-        handler._log._survey_at = handler._log._files._blocked_until = float("-inf")
+        handler._log._survey_at = handler._log.files._blocked_until = float("-inf")
         handler._log.end_lease()
         if handler._log._appender is not None:
             handler._log._appender.look_again()

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Set, Tuple, Un
 
 import pytest
 
-from concurrent_log_handler import ConcurrentRotatingFileHandler, handlers
+from concurrent_log_handler import ConcurrentRotatingFileHandler, base
 from concurrent_log_handler._posix import Posix
 from support.folder import contents
 
@@ -71,7 +71,7 @@ class FailingOnce(FaultySystem):
 def system(monkeypatch: pytest.MonkeyPatch) -> FailingOnce:
     """Return the system that the handlers of a test call."""
     system = FailingOnce()
-    monkeypatch.setattr(handlers, "SYSTEM", system)
+    monkeypatch.setattr(base, "SYSTEM", system)
     return system
 
 

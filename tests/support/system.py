@@ -3,7 +3,7 @@
 import functools
 from typing import Any, Callable
 
-from concurrent_log_handler import handlers
+from concurrent_log_handler import base
 from concurrent_log_handler._posix import Posix
 from concurrent_log_handler.system import System
 from support.writers import Deed
@@ -43,5 +43,5 @@ class InterruptibleSystem(Posix):
 def use_interruptible_system() -> InterruptibleSystem:
     """Have all handlers that this process makes from now on call the system that is returned."""
     system = InterruptibleSystem()
-    vars(handlers)["SYSTEM"] = system
+    vars(base)["SYSTEM"] = system
     return system

@@ -1,0 +1,177 @@
+"""The backups of a log: which there are, and the name for the next one.
+
+By number, `app.log.1` is the youngest, and all are renamed for each rotation. By date, a name says
+which period its file is of, and stays; a further file of the same period gets a counter, one higher
+than all that are there. (Not the first that is free: when the oldest one of the period has expired,
+its name would go to the youngest, which would then count as the oldest, and expire next.)
+"""
+
+import abc
+import contextlib
+import os
+from typing import Callable, Iterable, List, NamedTuple, Optional, Set, Tuple
+
+from concurrent_log_handler.naming import DatedName, DatedNames
+from concurrent_log_handler.system import System, is_regular
+
+PROBES = 32  # so many single looks cost less than one at a large directory
+ANY_NUMBER = float("inf")
+
+KindOf = Callable[[str], Optional[bool]]
+
+
+class Standing(NamedTuple):
+    """A backup that is there."""
+
+    path: str
+    status: os.stat_result
+
+
+class Backups(abc.ABC):
+    """What a rotation and the upkeep after it want to know; asked under the lock."""
+
+    @abc.abstractmethod
+    def row(self, keep: float) -> List[str]:
+        """Return the backups that a rotation has to rename, the youngest first, and last a free name.
+
+        Args:
+            keep: as many as may be kept; the row is not followed further.
+
+        """
+
+    @abc.abstractmethod
+    def next_path(self) -> str:
+        """Return the path that the live file is to be renamed to, after the row has been."""
+
+    @abc.abstractmethod
+    def standing(self) -> List[Standing]:
+        """Return the backups that there are, the oldest first."""
+
+
+class NumberedBackups(Backups):
+    """`app.log.1`, `app.log.2`, …: the youngest has number 1."""
+
+    def __init__(self, system: System, directory: str, backup_name: Callable[[int], str]) -> None:
+        """Prepare to look.
+
+        Args:
+            system: the system calls.
+            directory: where the log is.
+            backup_name: the path of the backup with a number.
+
+        """
+        self._system = system
+        self._directory = directory
+        self._backup_name = backup_name
+
+    def row(self, keep: float) -> List[str]:
+        """Return the backups that stand in an unbroken row, and last the name that is free.
+
+        What stands at the name of a backup, and is no file, is somebody else's: it keeps its name,
+        and the row goes on behind it. A namer that knows no numbers has no row.
+        """
+        slots: List[str] = []
+        seen: Set[str] = set()
+        kind_of: KindOf = _kind_of
+        while len(slots) <= keep:
+            path = self._backup_name(len(seen) + 1)
+            if path in seen:
+                return []
+            if len(seen) == PROBES:
+                kind_of = self._kinds()
+            seen.add(path)
+            is_file = kind_of(path)
+            if is_file is not False:
+                slots.append(path)
+            if is_file is None:
+                break
+        return slots
+
+    def next_path(self) -> str:
+        """Return the first name that is not somebody else's."""
+        number = 1
+        path = self._backup_name(number)
+        while _kind_of(path) is False and path != self._backup_name(number + 1):
+            number += 1
+            path = self._backup_name(number)
+        return path
+
+    def standing(self) -> List[Standing]:
+        """Return the row of those that there are, the oldest first."""
+        return _standing(self._system, reversed(self.row(ANY_NUMBER) or [self._backup_name(1)]))
+
+    def _kinds(self) -> KindOf:
+        """Return what tells whether a path is a file, from one look at the directory."""
+        entries = self._system.list_files(self._directory)
+
+        def kind_of(path: str) -> Optional[bool]:
+            parent, name = os.path.split(path)
+            return entries.get(name) if parent == self._directory else _kind_of(path)
+
+        return kind_of
+
+
+class DatedBackups(Backups):
+    """`app.log.2026-11-22`, `app.log.2026-11-22.1`, …: named for the period that they are of."""
+
+    def __init__(self, system: System, names: Callable[[], DatedNames], date: Callable[[], str]) -> None:
+        """Prepare to look.
+
+        Args:
+            system: the system calls.
+            names: the grammar of the names, as the handler has it at present.
+            date: how the names of this period's backups say which one it is.
+
+        """
+        self._system = system
+        self._names = names
+        self._date = date
+
+    def row(self, keep: float) -> List[str]:  # noqa: ARG002 - the contract
+        """Return nothing: none is renamed."""
+        return []
+
+    def next_path(self) -> str:
+        """Return the name of this period, with a counter if it is taken."""
+        names = self._names()
+        first = names.path(self._date())
+        counters = [
+            counter
+            for counter in (names.counter_of(first, path) for path in self._paths(first))
+            if counter is not None
+        ]
+        return names.further(first, max(counters, default=-1) + 1)
+
+    def standing(self) -> List[Standing]:
+        """Return those whose names read back, the oldest first."""
+        names = self._names()
+        found: List[Tuple[DatedName, str]] = []
+        for path in self._paths(names.path(self._date())):
+            name = names.read(path)
+            if name is not None:
+                found.append((name, path))
+        return _standing(self._system, (path for _, path in sorted(found)))
+
+    def _paths(self, sibling: str) -> List[str]:
+        """Return all paths in the directory of a backup."""
+        directory = os.path.dirname(sibling)
+        try:
+            return [os.path.join(directory, name) for name in self._system.list_names(directory)]
+        except FileNotFoundError:
+            return []
+
+
+def _standing(system: System, paths: Iterable[str]) -> List[Standing]:
+    """Return those that are files; a symbolic link, which may lead to the live file, is none of ours."""
+    standing = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = system.status(path)
+            if is_regular(status) and not os.path.islink(path):
+                standing.append(Standing(path, status))
+    return standing
+
+
+def _kind_of(path: str) -> Optional[bool]:
+    """Tell whether a path is that of a file, None if nothing stands there."""
+    return os.path.isfile(path) if os.path.lexists(path) else None

@@ -1,0 +1,188 @@
+"""The one boundary for all processes: the time of the next rollover.
+
+It stands in decimal in the lock file, as with 0.9.x, so that it survives restarts and upgrades, and
+in the page, where the writers of this host read it whenever the epoch has moved. It is moved under
+the lock by the process that rotates, once per period, before the epoch closes. So a writer that
+comes to the boundary with the old time in mind takes the lock, reads again, and finds that there is
+nothing to do.
+
+What is read is not trusted blindly. A time that cannot be (garbage, before the year 2000, more than a
+whole period later than it could be, as after the clock was set back) is computed anew, and that is
+reported. A clock that shows a time before 2000 has not been set yet (early at boot): nothing is due
+then, and no time is computed.
+
+When a process starts, the log itself has a say as well: when it was last written to before a
+boundary that is over by now, it is overdue whatever the lock file says, and its records belong to
+the period that ended there. (A log cannot be older than the period that it is written in, so this is
+one that was put there by somebody else.) On network drives, whose servers have clocks of their own,
+this is left out.
+"""
+
+import contextlib
+from typing import Callable, NamedTuple, Optional
+
+from concurrent_log_handler.lock import FileLock
+from concurrent_log_handler.naming import DatedNames
+from concurrent_log_handler.state import Page
+from concurrent_log_handler.system import System, is_regular
+
+EARLIEST = 946684800  # 2000-01-01 00:00:00 UTC
+UNKNOWN = 0
+NEVER = float("inf")
+LONGEST_CONTENT = 64
+NOT_USABLE = "the rollover time in the lock file is not usable, a new one has been computed"
+CANNOT_KEEP = "cannot write the rollover time into the lock file"
+
+# What the times of files may be behind the clock: a tick of the kernel, and on file systems
+# that count in whole or even seconds more.
+TICK, TICK_OF_WHOLE_SECONDS = 0.05, 2.1
+NANOSECONDS = 10**9
+
+
+class Timing(NamedTuple):
+    """What the rooms below ask of a handler that rotates by time.
+
+    Args:
+        next_after: the first rollover after a time.
+        interval: the length of a period in seconds.
+        names: the grammar of the backups' names.
+        date: how these names speak of the period that ends at a time.
+        read: find out the time of the next rollover; the lock is held.
+        write: keep it; the lock is held.
+
+    """
+
+    next_after: Callable[[float], int]
+    interval: Callable[[], float]
+    names: Callable[[], DatedNames]
+    date: Callable[[int], str]
+    read: Callable[[], None]
+    write: Callable[[], None]
+
+
+class Timetable:
+    """When the log is rotated next, as far as this process knows."""
+
+    def __init__(
+        self,
+        system: System,
+        log: str,
+        lock: FileLock,
+        timing: Timing,
+        now: Callable[[], float],
+        report: Callable[[str, BaseException], None],
+        settled: Callable[[str], None],
+    ) -> None:
+        self._system = system
+        self._log = log
+        self._lock = lock
+        self._timing = timing
+        self._now = now
+        self._report = report
+        self._settled = settled
+        self.page: Optional[Page] = None
+        self.at = UNKNOWN
+
+    def time_left(self) -> float:
+        """Return the seconds until the next rollover: 0 when it is due, `NEVER` if nothing is known."""
+        now = self._now()
+        if now < EARLIEST or self.at == UNKNOWN:
+            return NEVER
+        return max(self.at - now, 0.0)
+
+    def is_due(self) -> bool:
+        """Tell whether the time has come."""
+        return self.time_left() <= 0
+
+    def is_doubtful(self) -> bool:
+        """Tell whether the time is unknown, or may be one that cannot be."""
+        now = self._now()
+        return now >= EARLIEST and (self.at < EARLIEST or self.at - now > 2 * self._timing.interval())
+
+    def date(self) -> str:
+        """Return how the names of this period's backups speak of it."""
+        return self._timing.date(self.at or self._timing.next_after(self._now()))
+
+    def glance(self, page: Optional[Page]) -> None:
+        """Learn what the page says, without the lock."""
+        self.page = page
+        if page is not None:
+            with contextlib.suppress(OSError):
+                self.at = page.due() or self.at
+
+    def read(self) -> None:
+        """Find out the time, by way of the handler, where the user may have overridden how."""
+        self._timing.read()
+
+    def move(self) -> None:
+        """Go on to the next period, if this one is over; the lock is held."""
+        if self.is_due():
+            self.at = self._timing.next_after(self._now())
+            self._timing.write()
+
+    def agree(self) -> None:
+        """Learn the time that all processes go by, or set it; the lock is held."""
+        now = self._now()
+        if now < EARLIEST:
+            return
+        latest = self._timing.next_after(now) + self._timing.interval()
+        content = self._content()
+        noted = int(content) if content.isdigit() else UNKNOWN
+        paged = UNKNOWN if self.page is None else self.page.due()
+        for at in (noted, paged):
+            if EARLIEST <= at <= latest:
+                self.at = at
+                break
+        else:
+            self.at = self._from_log(now, 0.0)
+        if self.at == noted:
+            self._settled(NOT_USABLE)
+        elif content or self._lock.was_there:
+            self._report(NOT_USABLE, ValueError(f"{content.decode('ascii', 'replace')!r} became {self.at}"))
+        if noted != self.at or paged != self.at:
+            self._timing.write()
+
+    def look_at_log(self) -> None:
+        """At the start of a process: see whether the log was last written to in a period that is over."""
+        now = self._now()
+        if now >= EARLIEST:
+            at = self._from_log(now, TICK)
+            if at <= now:
+                self.at = min(self.at, at) if self.at else at
+
+    def keep(self) -> None:
+        """Write the time into the page and the lock file, under the lock."""
+        if self.page is not None and self.page.writable:
+            self.page.set_due(self.at)
+        content = str(self.at).encode("ascii")
+        try:
+            if self._content(whole=True) != content:
+                self._system.write_at(self._lock.fd, content, 0)
+                self._system.set_length(self._lock.fd, len(content))
+        except OSError as error:  # it may only be read, or the disk is full; the page is enough for now
+            self._report(CANNOT_KEEP, error)
+        else:
+            self._settled(CANNOT_KEEP)
+
+    def first_content(self) -> bytes:
+        """Return what a new lock file is to hold."""
+        now = self._now()
+        return b"" if now < EARLIEST else str(self._from_log(now, 0.0)).encode("ascii")
+
+    def _content(self, whole: bool = False) -> bytes:
+        content = self._system.read_at(self._lock.fd, LONGEST_CONTENT, 0)
+        return content if whole else content.strip()
+
+    def _from_log(self, now: float, tolerance: float) -> int:
+        """Return the end of the period in which the log was last written to, or of the present one."""
+        following = self._timing.next_after(now)
+        try:
+            status = self._system.status(self._log)
+        except OSError:
+            return following
+        written = status.st_mtime
+        if not is_regular(status) or not status.st_size or written < EARLIEST:
+            return following
+        if tolerance and not status.st_mtime_ns % NANOSECONDS:
+            tolerance = TICK_OF_WHOLE_SECONDS
+        return min(self._timing.next_after(written + tolerance), following)
