@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Callable, List, Optional, TypeVar
 
 from support.records import Shape, even
-from support.writers import Said, WatchedHandler, serve
+from support.writers import Said, Watched, serve
 
 LONG = 30.0
 """Seconds within which everything has happened, on a slow and busy machine too."""
@@ -107,9 +107,7 @@ class Child:
 class Writer(Child):
     """A process that logs records as one writer."""
 
-    def __init__(
-        self, by: str, make: Callable[[], WatchedHandler], number: int = 1, shape: Shape = even
-    ) -> None:
+    def __init__(self, by: str, make: Callable[[], Watched], number: int = 1, shape: Shape = even) -> None:
         super().__init__(by, serve, make, number, shape)
         self.answer()
 
@@ -150,7 +148,7 @@ class Children:
         return child
 
     def writer(
-        self, make: Callable[[], WatchedHandler], number: int = 1, shape: Shape = even, by: str = "fork"
+        self, make: Callable[[], Watched], number: int = 1, shape: Shape = even, by: str = "fork"
     ) -> Writer:
         """Start a writer and wait until its handler is made."""
         writer = Writer(by, make, number, shape)

@@ -9,7 +9,12 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from concurrent_log_handler import ConcurrentRotatingFileHandler, rotation
+from concurrent_log_handler import (
+    ConcurrentRotatingFileHandler,
+    ConcurrentTimedRotatingFileHandler,
+    rotation,
+)
+from concurrent_log_handler.base import ConcurrentHandler
 from concurrent_log_handler.cli.reckoning import Account
 from support.records import Shape, even
 
@@ -58,18 +63,28 @@ def stretch_leases(factor: float) -> None:
                 vars(module)[time_span] *= factor
 
 
-class WatchedHandler(ConcurrentRotatingFileHandler):
-    """The handler under test: keeps what it could not write and what it reports, and can be interrupted.
+class Watched(ConcurrentHandler):
+    """A handler under test: keeps what it could not write and what it reports, and can be interrupted.
 
     Interrupts are deeds to be done after a step of a rotation (or of the end of another one's), once each.
     """
 
-    def __init__(self, path: str, interrupts: Optional[Dict[str, Deed]] = None, **options: Any) -> None:
+    def __init__(
+        self,
+        path: str,
+        interrupts: Optional[Dict[str, Deed]] = None,
+        clock: Callable[[], float] = time.time,
+        **options: Any,
+    ) -> None:
         self.failures: List[str] = []
         self.reports: List[str] = []
         self.interrupts = dict(interrupts or {})
+        self.clock = clock
         options.setdefault("encoding", "utf-8")
         super().__init__(path, **options)
+
+    def _now(self) -> float:
+        return self.clock()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging named it
         self.failures.append(f"{record.getMessage()}: {sys.exc_info()[1]!r}")
@@ -96,6 +111,14 @@ class WatchedHandler(ConcurrentRotatingFileHandler):
             deed()
 
 
+class WatchedHandler(Watched, ConcurrentRotatingFileHandler):
+    """The handler that rotates by size, under test."""
+
+
+class WatchedTimedHandler(Watched, ConcurrentTimedRotatingFileHandler):
+    """The handler that rotates by time as well, under test."""
+
+
 class Said(NamedTuple):
     """What a writer has to say after each turn."""
 
@@ -111,7 +134,7 @@ class Said(NamedTuple):
 class Scribe:
     """Logs the records of one writer, numbered from 1."""
 
-    def __init__(self, handler: WatchedHandler, writer: int, shape: Shape = even) -> None:
+    def __init__(self, handler: Watched, writer: int, shape: Shape = even) -> None:
         self.handler = handler
         self.writer = writer
         self.logged = 0
@@ -136,7 +159,7 @@ class Scribe:
         return Said(account, slowest, handler.num_rollovers, tuple(handler.failures), tuple(handler.reports))
 
 
-def serve(connection: Connection, make: Callable[[], WatchedHandler], writer: int, shape: Shape) -> None:
+def serve(connection: Connection, make: Callable[[], Watched], writer: int, shape: Shape) -> None:
     """Log as many records as asked for, and say so, until None comes; close, and say that, too."""
     allow_interrupt_before_the_first()
     scribe = Scribe(make(), writer, shape)
