@@ -36,7 +36,12 @@ FILE_HANDLER = "FileHandler"
 ROTATING = "RotatingFileHandler"
 ATOMIC = "atomic"
 EXCLUSIVE = "exclusive"
+TIMED = "timed"
 RIVAL = RIVAL_VERSION
+RIVAL_TIMED = f"{RIVAL_VERSION} timed"
+STANDARD_TIMED = "TimedRotatingFileHandler"
+OURS = (ATOMIC, EXCLUSIVE, TIMED)
+THEIRS = (RIVAL, RIVAL_TIMED)
 
 FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 
@@ -90,9 +95,9 @@ class Folders(NamedTuple):
 
     def of(self, name: str) -> Path | None:
         """Return the folder that a rival's process has to search first."""
-        if name in (ATOMIC, EXCLUSIVE):
+        if name in OURS:
             return self.package
-        return self.rival if name == RIVAL else None
+        return self.rival if name in THEIRS else None
 
 
 def use_folder(folder: Path | None) -> None:
@@ -131,8 +136,13 @@ def make_handler(
         options: dict[str, Any] = {"maxBytes": max_bytes, "backupCount": backup_count, "encoding": "utf-8"}
         if name == ROTATING:
             handler = logging.handlers.RotatingFileHandler(path, **options)
+        elif name == STANDARD_TIMED:
+            handler = logging.handlers.TimedRotatingFileHandler(path, when="midnight", encoding="utf-8")
+        elif name in (TIMED, RIVAL_TIMED):
+            timed = importlib.import_module(PACKAGE).ConcurrentTimedRotatingFileHandler
+            handler = timed(str(path), when="midnight", **options)
         else:
-            if name in (ATOMIC, EXCLUSIVE):
+            if name in OURS:
                 options["locking"] = name
             handler = importlib.import_module(PACKAGE).ConcurrentRotatingFileHandler(str(path), **options)
     handler.setFormatter(logging.Formatter(FORMAT))
@@ -415,7 +425,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def find_folders(arguments: argparse.Namespace, names: Iterable[str]) -> Folders:
     """Locate the packages that this run needs."""
-    needed = RIVAL in names
+    needed = not set(THEIRS).isdisjoint(names)
     rival = rival_folder(arguments.rival_directory) if needed else Path()
     return Folders(arguments.package_directory.resolve(), rival.resolve())
 

@@ -6,6 +6,7 @@ How a record gets to the disk is `base.py`'s, for both.
 import datetime as dt
 import logging
 import logging.handlers
+import re
 import time
 import warnings
 from typing import Any, List, Optional, Sequence, Union
@@ -17,6 +18,7 @@ from concurrent_log_handler.base import (
     MaxAge,
     OnRotate,
     PathLike,
+    UserCodeError,
 )
 from concurrent_log_handler.naming import DatedNames
 from concurrent_log_handler.schedule import DAY, WEEK, Schedule
@@ -139,6 +141,9 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
         self._set_up(arguments)
         super().__init__(self.baseFilename, self._log.settings.mode, encoding=encoding, delay=True)
         self._finish(arguments)
+
+
+LAST_TIME = 253402300799  # the end of the year 9999
 
 
 class SizePart:
@@ -334,21 +339,33 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
 
     def _next_after(self, now: float) -> int:
         """Ask `computeRollover`, which may be the user's, for a time that is to come."""
-        at = self._user_code("computeRollover", self.computeRollover, int(now), default=None)
-        if not isinstance(at, (int, float)):
+        at = self._user_code("computeRollover", self._computed, int(now), default=None)
+        if at is None:
             at = self._schedule().next_after(now)
-        while at <= now:
-            at += self.interval
+        if at <= now:
+            at += ((now - at) // self.interval + 1) * self.interval
         return int(at)
+
+    def _computed(self, now: int) -> float:
+        at = self.computeRollover(now)
+        if not is_number(at) or not 0 <= at <= LAST_TIME:
+            raise ValueError(f"a time is expected, in seconds since 1970, not {at!r}")
+        return at
 
     def _date(self, at: int) -> str:
         start = self._schedule().start_of_period(at)
-        return time.strftime(self.suffix, time.gmtime(start) if self.utc else time.localtime(start))
+        try:
+            return time.strftime(self.suffix, time.gmtime(start) if self.utc else time.localtime(start))
+        except (TypeError, ValueError) as error:
+            raise UserCodeError(f"suffix={self.suffix!r} is no format of a date: {error}") from error
 
     def _dated_names(self) -> DatedNames:
         """Return the grammar of the old files' names, as `suffix`, `namer` and `extMatch` have it now."""
         has_namer = callable(self.namer) or self._overrides("rotation_filename")
-        own_pattern = None if self.extMatch is self._default_pattern else self.extMatch
+        try:
+            own_pattern = None if self.extMatch is self._default_pattern else re.compile(self.extMatch)
+        except (TypeError, re.error) as error:
+            raise UserCodeError(f"extMatch={self.extMatch!r} is no pattern: {error}") from error
         return DatedNames(self.baseFilename, self.suffix, self._named if has_namer else None, own_pattern)
 
     def _to_delete(self) -> List[str]:

@@ -97,7 +97,9 @@ class Timetable:
     def is_doubtful(self) -> bool:
         """Tell whether the time is unknown, or may be one that cannot be."""
         now = self._now()
-        return now >= EARLIEST and (self.at < EARLIEST or self.at - now > 2 * self._timing.interval())
+        if now < EARLIEST or EARLIEST <= self.at <= now + 2 * self._timing.interval():
+            return False
+        return not EARLIEST <= self.at <= self._latest(now)
 
     def date(self) -> str:
         """Return how the names of this period's backups speak of it."""
@@ -125,7 +127,7 @@ class Timetable:
         now = self._now()
         if now < EARLIEST:
             return
-        latest = self._timing.next_after(now) + self._timing.interval()
+        latest = self._latest(now)
         content = self._content()
         noted = int(content) if content.isdigit() else UNKNOWN
         paged = UNKNOWN if self.page is None else self.page.due()
@@ -168,6 +170,10 @@ class Timetable:
         """Return what a new lock file is to hold."""
         now = self._now()
         return b"" if now < EARLIEST else str(self._from_log(now, 0.0)).encode("ascii")
+
+    def _latest(self, now: float) -> float:
+        """Return the latest time that can be, with a period to spare for a clock that was set back a bit."""
+        return self._timing.next_after(now) + self._timing.interval()
 
     def _content(self, whole: bool = False) -> bytes:
         content = self._system.read_at(self._lock.fd, LONGEST_CONTENT, 0)
