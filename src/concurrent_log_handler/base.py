@@ -220,13 +220,21 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
 
     def close(self) -> None:
         """Close the files; a record that comes later opens them again."""
-        self._control.wait()  # not under the handler's lock: what is waited for may log
         self.acquire()
         try:
+            self._wait_for_background()
             self._log.close()
         finally:
             self.release()
         super().close()
+
+    def _wait_for_background(self) -> None:
+        """Wait for the upkeep; it may log through this handler, so its lock is given away meanwhile."""
+        if self.lock is None:
+            self._control.wait(time.sleep)
+        else:
+            # However often this thread has taken it: `logging.shutdown` closes a handler with it held.
+            self._control.wait(threading.Condition(self.lock).wait)
 
     def getLockFilename(self, lock_file_directory: Optional[PathLike]) -> str:
         """Return the path of the lock file, whose directory is made if it is given and missing."""
@@ -287,9 +295,9 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
         """Return what a rotation by time needs to know; there is none here."""
         return None
 
-    def _to_delete(self) -> List[str]:
+    def _to_delete(self) -> Optional[List[str]]:
         """Return the backups that a rule of the user's own wants to be deleted; there is none here."""
-        return []
+        return None
 
     def _hand_on(self, path: str) -> None:
         if self.on_rotate is not None:
@@ -298,7 +306,8 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
     def _is_due(self, occasion: object, size: int) -> bool:
         if not self._overrides("shouldRollover"):
             return self._control.is_due(size)
-        return bool(self._user_code("shouldRollover", self.shouldRollover, occasion, default=False))
+        due = self._user_code("shouldRollover", self.shouldRollover, occasion, default=False)
+        return bool(due) and not self._control.spares_empty(size)
 
     def _rotate(self) -> None:
         self._user_code("doRollover", self.doRollover)
@@ -308,11 +317,14 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
 
     def _named(self, default_name: str) -> str:
         try:
-            return os.fspath(self.rotation_filename(default_name))
+            path = os.fspath(self.rotation_filename(default_name))
         except OSError:
             raise
         except Exception as error:  # the border to code of the user
             raise UserCodeError(f"namer failed: {error!r}") from error
+        if not isinstance(path, str) or "\0" in path:
+            raise UserCodeError(f"namer made {path!r} of {default_name!r}, which is no path")
+        return path
 
     def _mover(self) -> Optional[Mover]:
         return self._move if self.rotator is not None or self._overrides("rotate") else None
@@ -363,7 +375,8 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
 
     def _settled(self, cause: str) -> None:
         if self._reported:
-            self._reported = {key for key in self._reported if key[0] != cause}
+            # A tuple first: another thread may add to the set meanwhile.
+            self._reported = {key for key in tuple(self._reported) if key[0] != cause}
 
     def _print(self, message: str) -> None:
         """Tell stderr what is being done, for `debug=True`."""

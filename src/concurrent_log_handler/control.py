@@ -1,14 +1,15 @@
 """What a handler asks of a log beside appending to it: rotations, and when the next one is."""
 
 import time
-from typing import List
+from typing import Callable, List, Optional
 
 from concurrent_log_handler.drafts import existing
-from concurrent_log_handler.files import ALWAYS
 from concurrent_log_handler.lock import entrance
 from concurrent_log_handler.logfile import LogFile
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE
 from concurrent_log_handler.system import is_regular
+from concurrent_log_handler.timetable import Timetable
+from concurrent_log_handler.view import ALWAYS
 
 PAUSE = 0.001
 PATIENCE = 5.0  # for what a user has asked for: a rotation, the end of the upkeep
@@ -22,28 +23,27 @@ class Control:
         self._log = log
         self._files = log.files
         self._timetable = log.files.timetable
-        self._has_begun = False
+        self.has_begun = False
 
+    @entrance
     def rotate(self) -> None:
         """Rotate now, whatever the size, and do the upkeep; a failure is reported.
 
         A peer that holds the lock is waited for, some seconds, while other threads log on.
         """
         deadline = time.monotonic() + PATIENCE
-        while not self._rotate_now():
-            if time.monotonic() >= deadline:
-                self._files.hooks.report("cannot rotate", TimeoutError("a peer holds the lock"))
-                return
-            time.sleep(PAUSE)
-        if self._files.owes_upkeep:
-            self._files.owes_upkeep = False
-            if self._files.lock.held:  # by the append during which the user's rule has asked for it
-                self._log.background.tidy()
-            else:
-                self._log.background.tidy_here()
+        held = self._log.holds_lock()  # by the append during which the user's rule has asked for it
+        try:
+            while not self._rotate_now(held):
+                if time.monotonic() >= deadline:
+                    raise TimeoutError("a peer holds the lock, or on_rotate is at work")
+                time.sleep(PAUSE)
+        except OSError as error:
+            self._files.hooks.report("cannot rotate", error)
+            return
+        self._see_to_upkeep(in_thread=held)
 
-    @entrance
-    def _rotate_now(self) -> bool:
+    def _rotate_now(self, held: bool) -> bool:
         """Rotate; return False if it has to be tried again."""
         log, files = self._log, self._files
         with log.guard:
@@ -51,10 +51,7 @@ class Control:
                 log.look_around()
             if not log.can_be_locked():
                 return True
-            held = files.lock.held  # by the append during which the user's rule asks for it
-            if files.page is not None and files.page.time_to_wait():
-                return held
-            if not held and not files.try_lock():
+            if not held and (files.has_to_wait() or not files.try_lock()):
                 return False
             try:
                 files.agree_on_time()
@@ -66,6 +63,14 @@ class Control:
                     if not files.settings.keep_file_open:
                         files.close_helpers()
             return done or not files.moves  # between two helpings, peers that need the lock get it
+
+    def _see_to_upkeep(self, *, in_thread: bool) -> None:
+        if self._files.owes_upkeep:
+            self._files.owes_upkeep = False
+            if in_thread:
+                self._files.owes_upkeep = not self._log.background.tidy(may_work_here=False)
+            else:
+                self._log.background.tidy_here()
 
     @entrance
     def begin(self) -> None:
@@ -85,14 +90,20 @@ class Control:
             except OSError as error:  # a handler can be made all the same; its records will say more
                 files.hooks.report(CANNOT_BEGIN, error)
             log.forget()
-        self._has_begun = True
-        if files.owes_upkeep:
-            files.owes_upkeep = False
-            log.background.tidy()
+        if self._timetable is not None:
+            self._timetable.propose()
+        self._see_to_upkeep(in_thread=False)
 
-    def wait(self) -> None:
-        """Wait, some seconds at the most, for what is being done in the background."""
-        self._log.background.wait(PATIENCE)
+    def wait(self, pause: Callable[[float], object] = time.sleep) -> None:
+        """Wait, some seconds at the most, for what is being done in the background.
+
+        Args:
+            pause: waits for so many seconds.
+
+        """
+        deadline = time.monotonic() + PATIENCE
+        while self._log.background.is_busy() and time.monotonic() < deadline:
+            pause(PAUSE)
 
     def is_full(self) -> bool:
         """Tell whether the live file has reached the size at which it is to be rotated."""
@@ -103,6 +114,10 @@ class Control:
     def is_overdue(self) -> bool:
         """Tell whether the time of the next rollover has come."""
         return self._timetable is not None and self._timetable.is_due() and not self._files.is_device()
+
+    def spares_empty(self, size: int) -> bool:
+        """Tell whether a live file of this size is kept for the next period; the lock is held."""
+        return self._files.spares_empty(size)
 
     def is_due(self, size: int) -> bool:
         """Tell whether a live file of this size is to be rotated; the lock is held."""
@@ -117,27 +132,36 @@ class Control:
         """The next rollover, in seconds since 1970, as far as this process knows; 0 for no such thing."""
         return 0 if self._timetable is None else self._timetable.at
 
-    @entrance
     def set_rollover(self, at: int) -> None:
         """Set the next rollover for all processes."""
         timetable = self._timetable
         if timetable is None or timetable.at == at:
             return
         timetable.at = at
-        if not self._has_begun:  # only a proposal, until all processes have been asked
+        if not self.has_begun:  # only a proposal, until all processes have been asked
             return
         self.write_rollover()
         self._log.end_leases()
 
+    @property
+    def timetable(self) -> Optional[Timetable]:
+        """What the handler knows of the next rollover; None if there is none."""
+        return self._timetable
+
+    @entrance
     def read_rollover(self) -> None:
         """Learn the next rollover from the others: from the lock file, if the lock is held."""
-        timetable = self._timetable
+        timetable, files = self._timetable, self._files
         if timetable is None:
             return
-        if self._files.lock.held:
+        if self._log.holds_lock():
             timetable.agree()
-        else:
-            self._files.glance_at_time()
+            return
+        with self._log.guard:
+            files.refresh_page(make=False)
+            files.glance_at_time()
+            if not self._log.opened:
+                files.pages.close()
 
     @entrance
     def write_rollover(self) -> None:
@@ -145,7 +169,7 @@ class Control:
         log, files, timetable = self._log, self._files, self._timetable
         if timetable is None:
             return
-        if files.lock.held:
+        if self._log.holds_lock():
             timetable.keep()
             return
         at = timetable.at

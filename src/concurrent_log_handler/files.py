@@ -23,66 +23,13 @@ from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import EXCLUSIVE, Page
 from concurrent_log_handler.system import System, is_regular
 from concurrent_log_handler.timetable import Timetable
+from concurrent_log_handler.view import ALWAYS, NEVER, View
 
 BACK_OFF = 1.0
 
 # The descriptor was closed by its number, and perhaps given to a pipe; or it is of a server that has
 # forgotten the file (NFS).
 LOST_DESCRIPTOR = (errno.EBADF, errno.ESPIPE, errno.ESTALE)
-
-SHARE = 64  # of what is left of a file, after which its length is looked at again
-UNSTABLE = -(2**62)  # the epoch of a view that has none; less than any, and no page is so short
-NEVER = float("-inf")
-ALWAYS = float("inf")
-
-
-class View:
-    """An open live file, and the epoch at which it was the live one.
-
-    A view is not changed but replaced, and closes its file when the last user has let go of it. So
-    a record that is logged in the middle of another one's append (by a signal handler, say) may
-    replace it without taking the descriptor away from the append that it interrupted.
-    """
-
-    __slots__ = (
-        "_system",
-        "device",
-        "epoch",
-        "fd",
-        "full_at",
-        "inode",
-        "page",
-        "size",
-        "status",
-        "until",
-    )
-
-    def __init__(
-        self, system: System, fd: int, status: os.stat_result, page: Optional[Page], epoch: int
-    ) -> None:
-        self._system = system
-        self.fd = fd
-        self.status = status
-        self.device = status.st_dev
-        self.inode = status.st_ino
-        self.page = page
-        self.epoch = epoch
-        self.size = status.st_size
-        self.full_at = self.until = NEVER  # no lease yet
-
-    def close(self) -> None:
-        """Close the file, if it still is the one."""
-        fd, self.fd = getattr(self, "fd", -1), -1  # __init__ may have been interrupted
-        if fd >= 0:
-            self._system.close(fd, self.status)
-
-    def finish(self) -> None:
-        """Close the file now; raise `OSError` for what NFS has to say of the writes only here."""
-        fd, self.fd = self.fd, -1
-        self._system.close_finally(fd)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 class NotRegularError(Exception):
@@ -117,6 +64,8 @@ class Files:
     def close(self) -> None:
         """Let go of the lock file and the page, and of what a rotation has in hand after a fork."""
         self.pages.page = self._promises = None
+        if self.timetable is not None:
+            self.timetable.page = None  # or it would stay open
         self.lock.close()
         rotation, self._rotation = self._rotation, None
         if rotation is not None:
@@ -151,6 +100,8 @@ class Files:
 
     def close_helpers(self) -> None:
         """Close the lock file and the page, for who keeps no file open between two records."""
+        if self.timetable is not None:
+            self.timetable.page = None
         self.lock.close()
         self.pages.close()
 
@@ -241,10 +192,14 @@ class Files:
             self._rotation = None
 
     def may_rotate(self) -> bool:
-        """Tell whether the last failed rotation is long enough ago, and the page old enough."""
-        if time.monotonic() < self._blocked_until:
+        """Tell whether the last failed rotation is long enough ago, and nothing speaks against another."""
+        return time.monotonic() >= self._blocked_until and not self.has_to_wait()
+
+    def has_to_wait(self) -> bool:
+        """Tell whether some may still have an older page, or user code is at work on a numbered backup."""
+        if self.page is None:
             return False
-        return self.page is None or not self.page.time_to_wait()
+        return self.page.time_to_wait() > 0 or (self.timetable is None and self.page.in_hand() is not None)
 
     def wait_until_page_is_old_enough(self) -> None:
         """Wait, as long as a survey takes, for those who may have an older page."""
@@ -288,13 +243,17 @@ class Files:
         self.recover()
         self.agree_on_time()
         status = existing(self.system, self.names.log)
-        if self.timetable is not None and self.is_local():
+        size = status.st_size if status is not None and is_regular(status) else 0
+        if self.timetable is not None and self.is_local() and size > len(self.hooks.head()):
             self.timetable.look_at_log()
-        if status is not None and is_regular(status) and self.is_due(status.st_size):
+        if self.is_due(size):
+            self.wait_until_page_is_old_enough()
             if self.hooks.must_lock():
                 self.hooks.rotate()
             else:
                 self.rotate()
+        if self.timetable is not None:
+            self.timetable.write()  # as 0.9.x: who keeps the time elsewhere counts on it
 
     def agree_on_time(self) -> None:
         """Learn the time of the next rollover, or set it; the lock is held."""
@@ -303,17 +262,17 @@ class Files:
             self.timetable.read()
 
     def is_due(self, size: int) -> bool:
-        """Tell whether a live file of this size is to be rotated now; the lock is held.
-
-        One that is empty is kept for the next period: nobody has use for an empty backup.
-        """
+        """Tell whether a live file of this size is to be rotated now; the lock is held."""
         if size >= self.settings.max_bytes > 0:
             return True
-        if self.timetable is not None and self.timetable.is_due():
-            if size:
-                return True
-            self.timetable.move()
-        return False
+        return self.timetable is not None and self.timetable.is_due() and not self.spares_empty(size)
+
+    def spares_empty(self, size: int) -> bool:
+        """Keep a log without a record for the next period: nobody has use for an empty backup."""
+        if self.timetable is None or not self.timetable.is_due() or size > len(self.hooks.head()):
+            return False
+        self.timetable.move()
+        return True
 
     def rotate_if_due(self) -> bool:
         """Rotate unless a peer is at it; return whether there may be another live file."""
@@ -406,7 +365,10 @@ class Files:
     def sweep(self) -> None:
         """Remove what dead processes left beside the log and its helpers."""
         live = real_directory(self.names.log)
-        for directory in {self.names.directory, self.names.helper_directory, live}:
+        directories = {self.names.directory, self.names.helper_directory, live}
+        if self.settings.current_link is not None:
+            directories.add(os.path.dirname(self.settings.current_link))
+        for directory in directories:
             self.drafts.sweep(directory)
         if existing(self.system, self.names.discarded(live)) is not None and self.try_lock():
             try:
@@ -472,7 +434,9 @@ class Files:
         return self.system.open_log(self.names.log)
 
     def _create_lock(self) -> None:
-        content = b"" if self.timetable is None else self.timetable.first_content()
+        content = b""
+        if self.timetable is not None:
+            content = self.timetable.first_content(self.refresh_page(make=False))
         self.drafts.bring_about(self.names.lock, content)
 
     def trace(self, message: str) -> None:

@@ -15,7 +15,8 @@ import contextlib
 import errno
 from typing import Optional
 
-from concurrent_log_handler.files import Files, View
+from concurrent_log_handler.files import Files
+from concurrent_log_handler.view import View
 
 LOOK_BACK = 1 << 20
 

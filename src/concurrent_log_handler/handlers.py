@@ -6,10 +6,11 @@ How a record gets to the disk is `base.py`'s, for both.
 import datetime as dt
 import logging
 import logging.handlers
+import os
 import re
 import time
 import warnings
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any, List, Optional, Pattern, Sequence, Union
 
 from concurrent_log_handler.base import (
     Arguments,
@@ -23,7 +24,7 @@ from concurrent_log_handler.base import (
 from concurrent_log_handler.naming import DatedNames
 from concurrent_log_handler.schedule import DAY, WEEK, Schedule
 from concurrent_log_handler.settings import is_number, require
-from concurrent_log_handler.timetable import EARLIEST, Timing
+from concurrent_log_handler.timetable import EARLIEST, UNKNOWN, Timetable, Timing
 
 
 class ConcurrentRotatingFileHandler(ConcurrentHandler):
@@ -143,6 +144,8 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
         self._finish(arguments)
 
 
+WHEN = ("S", "M", "H", "D", "MIDNIGHT", "W0", "W1", "W2", "W3", "W4", "W5", "W6")
+LONGEST_INTERVAL = MOST_UNITS = 100 * 366 * DAY
 LAST_TIME = 253402300799  # the end of the year 9999
 
 
@@ -156,6 +159,8 @@ class SizePart:
         vars(self)["_handler"] = handler
 
     def __getattr__(self, name: str) -> Any:
+        if "_handler" not in vars(self):  # a copy in the making
+            raise AttributeError(name)
         return getattr(vars(self)["_handler"], name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -272,19 +277,25 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
         )
         self._set_up(arguments)
         require("atTime", atTime, atTime is None or isinstance(atTime, dt.time), "None or a time of day")
-        require("interval", interval, is_number(interval) and interval > 0, "a number above 0")
-        # Past `ConcurrentHandler`, which leaves `__init__` alone, this is that of the standard library.
+        require("when", when, isinstance(when, str) and when.upper() in WHEN, "one of " + ", ".join(WHEN))
+        require("interval", interval, is_number(interval) and 0 < interval <= MOST_UNITS, "a number above 0")
+        # Past `ConcurrentHandler`, which leaves `__init__` alone, this is that of the standard library. It asks
+        # `computeRollover`, which may be the user's, and fail: no program is to end because of that.
+        vars(self)["computeRollover"] = lambda _: UNKNOWN
         super().__init__(
             self.baseFilename, when, interval, backupCount, encoding, delay=True, utc=utc, atTime=atTime
         )
+        del vars(self)["computeRollover"]
         unit = DAY if self.when == "MIDNIGHT" else WEEK if self.when.startswith("W") else 1
-        require("interval", interval, not self.interval % unit, f"a whole number for when={when!r}")
+        whole = not self.interval % unit and self.interval <= LONGEST_INTERVAL
+        require("interval", interval, whole, f"a whole number for when={when!r}, of no more than 100 years")
         self.interval = int(self.interval)
         self._finish(arguments)
         self.clh = SizePart(self)
         self._default_pattern = self.extMatch
         self.finalize_handler_configuration()
         self.initialize_rollover_time()
+        self._control.has_begun = True
 
     def finalize_handler_configuration(self) -> None:
         """Do nothing; a subclass sets `suffix`, `namer` and the like here, before the first rollover."""
@@ -295,11 +306,15 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
 
     @property
     def rolloverAt(self) -> int:
-        """When the next rollover is, in seconds since 1970; to set it sets it for all processes."""
+        """When the next rollover is, in seconds since 1970; to set it sets it for all processes.
+
+        One that is more than a period later than `computeRollover` says is not kept.
+        """
         return self._control.rollover_at
 
     @rolloverAt.setter
     def rolloverAt(self, at: float) -> None:
+        require("rolloverAt", at, is_number(at) and 0 <= at <= LAST_TIME, "seconds since 1970")
         self._control.set_rollover(int(at))
 
     def read_rollover_time(self) -> None:
@@ -333,18 +348,30 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
             interval=lambda: self.interval,
             names=self._dated_names,
             date=self._date,
-            read=lambda: self._user_code("read_rollover_time", self.read_rollover_time),
-            write=lambda: self._user_code("write_rollover_time", self.write_rollover_time),
+            read=self._read,
+            write=self._write,
         )
+
+    def _read(self, timetable: Timetable) -> None:
+        """Find out the time by the user's rule, if there is one; the upkeep has a timetable of its own."""
+        if timetable is self._control.timetable and self._overrides("read_rollover_time"):
+            self._user_code("read_rollover_time", self.read_rollover_time)
+        else:
+            timetable.agree()
+
+    def _write(self, timetable: Timetable) -> None:
+        if timetable is self._control.timetable and self._overrides("write_rollover_time"):
+            self._user_code("write_rollover_time", self.write_rollover_time)
+        else:
+            timetable.keep()
 
     def _next_after(self, now: float) -> int:
         """Ask `computeRollover`, which may be the user's, for a time that is to come."""
         at = self._user_code("computeRollover", self._computed, int(now), default=None)
-        if at is None:
-            at = self._schedule().next_after(now)
+        at = self._schedule().next_after(now) if at is None else int(at)
         if at <= now:
-            at += ((now - at) // self.interval + 1) * self.interval
-        return int(at)
+            at += (int(now - at) // self.interval + 1) * self.interval
+        return at
 
     def _computed(self, now: int) -> float:
         at = self.computeRollover(now)
@@ -361,14 +388,24 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
 
     def _dated_names(self) -> DatedNames:
         """Return the grammar of the old files' names, as `suffix`, `namer` and `extMatch` have it now."""
+        if not isinstance(self.suffix, str) or "\0" in self.suffix:
+            raise UserCodeError(f"suffix={self.suffix!r} is no format of a date")
         has_namer = callable(self.namer) or self._overrides("rotation_filename")
-        try:
-            own_pattern = None if self.extMatch is self._default_pattern else re.compile(self.extMatch)
-        except (TypeError, re.error) as error:
-            raise UserCodeError(f"extMatch={self.extMatch!r} is no pattern: {error}") from error
+        own_pattern = self._user_code("extMatch", self._own_pattern)
         return DatedNames(self.baseFilename, self.suffix, self._named if has_namer else None, own_pattern)
 
-    def _to_delete(self) -> List[str]:
+    def _own_pattern(self) -> Optional[Pattern[str]]:
+        return None if self.extMatch is self._default_pattern else re.compile(self.extMatch)
+
+    def _to_delete(self) -> Optional[List[str]]:
         if self.backupCount <= 0 or not self._overrides("getFilesToDelete"):
-            return []
-        return list(self._user_code("getFilesToDelete", self.getFilesToDelete, default=()))
+            return None
+        paths: List[str] = self._user_code("getFilesToDelete", self._own_files_to_delete, default=[])
+        return paths
+
+    def _own_files_to_delete(self) -> List[str]:
+        paths = [os.fspath(each) for each in self.getFilesToDelete()]
+        for path in paths:
+            if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
+                raise ValueError(f"{path!r} is not the whole path of a file")
+        return paths

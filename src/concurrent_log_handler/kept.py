@@ -22,9 +22,9 @@ import os
 import time
 from typing import Iterable, Optional
 
-from concurrent_log_handler.files import View
 from concurrent_log_handler.state import FOREVER, PENDING, Entry, Page
 from concurrent_log_handler.system import System
+from concurrent_log_handler.view import View
 
 PAUSE = 0.001
 

@@ -63,7 +63,9 @@ class CurrentLink:
             self._settled(CANNOT_LINK)
 
     def _make(self, path: str, replace: bool) -> None:
-        target = os.path.relpath(self._names.log, os.path.dirname(path))
+        # Between real directories: the kernel follows `..` from where a link really stands.
+        log = os.path.join(os.path.realpath(self._names.directory), os.path.basename(self._names.log))
+        target = os.path.relpath(log, os.path.realpath(os.path.dirname(path)))
         try:
             stands_already = self._system.read_link(path) == target
         except FileNotFoundError:

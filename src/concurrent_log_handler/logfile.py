@@ -33,16 +33,7 @@ from typing import Any, Optional, Union
 
 from concurrent_log_handler.background import Background
 from concurrent_log_handler.exclusive import ExclusiveAppender
-from concurrent_log_handler.files import (
-    ALWAYS,
-    LOST_DESCRIPTOR,
-    NEVER,
-    SHARE,
-    UNSTABLE,
-    Files,
-    NotRegularError,
-    View,
-)
+from concurrent_log_handler.files import LOST_DESCRIPTOR, Files, NotRegularError
 from concurrent_log_handler.fragments import Fragments
 from concurrent_log_handler.kept import is_kept, is_stable, sealed
 from concurrent_log_handler.lock import ENTRANCES, entrance
@@ -53,6 +44,7 @@ from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks
 from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import EXCLUSIVE, LEASE, SURVEY, Page, PageError
 from concurrent_log_handler.system import System
+from concurrent_log_handler.view import ALWAYS, NEVER, SHARE, UNSTABLE, View
 
 BACK_OFF = 1.0
 PAUSE = 0.001
@@ -70,7 +62,7 @@ class LogFile(Member):
         self.files = Files(system, names, settings, hooks)
         self._new_files = lambda: Files(system, names, self.files.settings, hooks)
         self._fragments = Fragments(self.files)
-        self.background = Background(self._new_files, self._rotated_in_background)
+        self.background = Background(self._new_files, lambda: self.guard, self._rotated_in_background)
         self._write = system.write
         self._clock = time.monotonic
         self.guard = threading.RLock()
@@ -187,8 +179,7 @@ class LogFile(Member):
         if FORKS_UNSEEN and os.getpid() != self._pid:
             self.forget()
         with self.guard:
-            if self.files.lock.held and not self._interrupts_itself():
-                self.files.lock.reset()
+            self.holds_lock()
             if not self.opened or self._clock() >= self._survey_at:
                 self.look_around()
             if self._appender is None:
@@ -204,6 +195,15 @@ class LogFile(Member):
                     return None
         return self._attend(data, occasion)
 
+    def holds_lock(self) -> bool:
+        """Tell whether a call that this one has interrupted, or comes from, holds the lock.
+
+        To be asked by entrances to the lock (`lock.py`) only. An exception that came where nothing could free the lock has left it; then it is freed here.
+        """
+        if self.files.lock.held and not self._interrupts_itself():
+            self.files.lock.reset()
+        return self.files.lock.held
+
     def _interrupts_itself(self) -> bool:
         """Tell whether this call came while another one of this thread uses a log.
 
@@ -211,7 +211,7 @@ class LogFile(Member):
         before any line, so no `try` can be placed early enough.)
         """
         calls = quick_calls = 0
-        frame: Any = sys._getframe(1)  # noqa: SLF001 - as `logging` finds its callers
+        frame: Any = sys._getframe(2)  # noqa: SLF001 - as `logging` finds its callers
         while frame is not None:
             calls += frame.f_code in ENTRANCES
             quick_calls += frame.f_code is QUICK_ENTRANCE
@@ -246,7 +246,8 @@ class LogFile(Member):
             self._survey_at = NEVER  # as soon as there is a directory, there can be a lock
         if self._view is not self._no_view and not self.files.is_live(self._view):
             self._view = self._no_view
-        self.files.look_after_time()
+        if self.can_be_locked():
+            self.files.look_after_time()
         if self.opened:
             self.files.current_link.restore()
         else:
@@ -374,14 +375,17 @@ class LogFile(Member):
         if self.background.is_rotating():
             return False
         files = self.files
-        rotated = files.rotate(SHIFTS_AT_ONCE) if locked else files.rotate_if_due()
+        if locked:
+            # Code of the user's that moves the log may log, for which the thread would have to wait.
+            rotated = files.rotate(SHIFTS_AT_ONCE if files.hooks.mover() is None else ALWAYS)
+        else:
+            rotated = files.rotate_if_due()
         if rotated:
             self.end_leases()
             if files.owes_upkeep:
-                files.owes_upkeep = False
-                self.background.tidy()
+                files.owes_upkeep = not self.background.tidy(may_work_here=not locked)
         elif files.moves:
-            self.background.finish(files.moves)
+            self.background.finish(files.moves, may_work_here=not locked)
         return rotated
 
     def _rotated_in_background(self, rotations: int) -> None:

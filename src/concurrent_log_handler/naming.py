@@ -20,11 +20,11 @@ What does not read back exactly as it would be written is not ours, and is never
 here asks the disk.
 """
 
+import contextlib
 import datetime as dt
 import os.path
 import re
-import time
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Pattern, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Pattern, Set, Tuple
 
 TOKEN_BYTES = 8
 TOKEN = re.compile(rf"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
@@ -43,7 +43,7 @@ DIRECTIVES = {
     "H": "[0-9]{2}",
     "I": "[0-9]{2}",
     "M": "[0-9]{2}",
-    "S": "[0-9]{2}",
+    "S": "[0-5][0-9]",
     "j": "[0-9]{3}",
     "U": "[0-9]{2}",
     "W": "[0-9]{2}",
@@ -57,12 +57,15 @@ DIRECTIVES = {
     "b": r"[^\W\d_]+\.?",
     "B": r"[^\W\d_]+",
     "z": "[+-][0-9]{4}",
-    "Z": "[A-Za-z]+",
+    "Z": "[A-Za-z0-9+-]+",
 }
 ABBREVIATIONS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M"}
-CALENDAR = "Ymd"
-CLOCK = CALENDAR + "HMS"  # what `datetime` is made from, in this order
-WEEKS = set("UWGVuw")
+CALENDAR = set("Ymd")
+CLOCK = set("YmdHMS")
+YEARS = set("YyG")
+ZONE = set("zZ")
+DAYS_OF_WEEK = set("uwaA")
+HALF_A_DAY = 12
 
 Namer = Callable[[str], str]
 
@@ -141,24 +144,24 @@ class DatedName(NamedTuple):
 
 
 class DateFormat:
-    """What `suffix` writes, and whether a text may have been written by it."""
+    """What `suffix` writes, and whether a text has been written by it."""
 
     def __init__(self, suffix: str) -> None:
         """Read a format of `strftime`; one with a directive that is not known here reads nothing back."""
-        self._suffix = suffix
-        for short, long in ABBREVIATIONS.items():
-            suffix = suffix.replace(short, long)
-        self._directives: List[str] = []
+        self._suffix = re.sub("%.", lambda each: ABBREVIATIONS.get(each.group(), each.group()), suffix)
+        self._used: Set[str] = set()
         self.pattern: Optional[Pattern[str]] = None
         pattern = ""
-        for literal, directive in re.findall("([^%]+)|%(.?)", suffix, re.DOTALL):
+        for literal, directive in re.findall("([^%]+)|%(.?)", self._suffix, re.DOTALL):
             if literal or directive == "%":
                 pattern += re.escape(literal or directive)
-            elif directive in DIRECTIVES:
-                pattern += f"({DIRECTIVES[directive]})"
-                self._directives.append(directive)
-            else:
+            elif directive not in DIRECTIVES:
                 return
+            elif directive in self._used:
+                pattern += f"(?P={directive})"
+            else:
+                pattern += f"(?P<{directive}>{DIRECTIVES[directive]})"
+                self._used.add(directive)
         self.pattern = re.compile(pattern)
 
     def date_of(self, text: str) -> Optional[str]:
@@ -166,17 +169,36 @@ class DateFormat:
         match = None if self.pattern is None else self.pattern.fullmatch(text)
         if match is None:
             return None
-        used = set(self._directives)
-        if used & WEEKS:  # which strptime reads only together with a year and a day of their own kind
-            return text
-        try:
-            if used <= set(CLOCK) and used >= set(CALENDAR):  # many times as quick as strptime
-                fields = {each: int(group) for each, group in zip(self._directives, match.groups())}
-                moment = dt.datetime(*(fields.get(each, 0) for each in CLOCK))  # type: ignore[arg-type]  # noqa: DTZ001
-                return moment.isoformat()
-            return time.strftime("%Y-%m-%dT%H:%M:%S", time.strptime(text, self._suffix))
-        except ValueError:
-            return None
+        has_year = self._used & YEARS
+        can_be_verified = "Z" not in self._used and not self._used <= CLOCK and has_year
+        for moment in self._moments(text, match.groupdict()):
+            if not can_be_verified or moment.strftime(self._suffix) == text:
+                return (moment if moment.tzinfo is None else moment.astimezone(dt.timezone.utc)).isoformat()
+        return None
+
+    def _moments(self, text: str, fields: Dict[str, str]) -> Iterator[dt.datetime]:
+        """Yield the moments that may be meant."""
+        if self._used >= CALENDAR and not self._used & ZONE:
+            year, month, day, minute, second = (int(fields.get(each, 0)) for each in "YmdMS")
+            forenoon = int(fields.get("I", 0)) % HALF_A_DAY
+            hours = [int(fields["H"])] if "H" in fields else [forenoon, forenoon + HALF_A_DAY]
+            for hour in hours:
+                with contextlib.suppress(ValueError):  # there is no such date
+                    yield dt.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - wall time
+            return
+        # Each directive once, with a leap year where there is none: 29 February must have been in one.
+        fields = fields if self._used & YEARS else {**fields, "Y": "2000"}
+        text, suffix = " ".join(fields.values()), " ".join(f"%{each}" for each in fields)
+        # A week can be read together with one of its days only; not all of these are of the same year.
+        week = next((each for each in ("V", "U", "W") if each in fields), None)
+        weekday, days = ("u", "1234567") if week == "V" else ("w", "1234560")
+        if week is not None and not self._used & DAYS_OF_WEEK:
+            readings = [(f"{text} {each}", f"{suffix} %{weekday}") for each in days]
+        else:
+            readings = [(text, suffix)]
+        for reading in readings:
+            with contextlib.suppress(ValueError):
+                yield dt.datetime.strptime(*reading)  # noqa: DTZ007 - as naive as the name
 
 
 class DatedNames:
@@ -226,11 +248,17 @@ class DatedNames:
 
     def read(self, path: str) -> Optional[DatedName]:
         """Return what the path of a backup says, or None if it is none."""
-        for uncompressed in self._uncompressed(path):
-            for bare, counter in _uncounted(uncompressed):
-                date = self._date_in(bare)
-                if date is not None:
-                    return DatedName(date, counter)
+        readings = [
+            (bare, counter)
+            for uncompressed in self._uncompressed(path)
+            for bare, counter in _uncounted(uncompressed)
+        ]
+        if self._format.pattern is None:  # the user's may take counter and extension for part of the date
+            readings.reverse()
+        for bare, counter in readings:
+            date = self._date_in(bare)
+            if date is not None:
+                return DatedName(date, counter)
         return None
 
     def _uncompressed(self, path: str) -> Iterator[str]:
@@ -240,14 +268,17 @@ class DatedNames:
                 yield path[: -len(extension)]
 
     def _date_in(self, path: str) -> Optional[str]:
-        for date in self._candidates(path):
-            if self.path(date) == path:
-                moment = self._format.date_of(date)
-                if moment is not None:
-                    return moment
-                if self._own_pattern is not None and self._own_pattern.fullmatch(date):
-                    return date
+        for text in self._candidates(path):
+            date = self._date_of(text)
+            if date is not None and self.path(text) == path:
+                return date
         return None
+
+    def _date_of(self, text: str) -> Optional[str]:
+        """Return the date of a text; where `suffix` cannot be read, one that the user's pattern knows."""
+        if self._format.pattern is None and self._own_pattern is not None:
+            return text if self._own_pattern.fullmatch(text) else None
+        return self._format.date_of(text)
 
     def _candidates(self, path: str) -> Iterator[str]:
         """Yield all in a path that may be its date."""
@@ -256,11 +287,15 @@ class DatedNames:
                 yield path[len(self._log) + 1 :]
             return
         name = os.path.basename(path)
+        if self._own_pattern is not None:
+            yield from name.split(".")  # for a pattern that is bound to both ends
         for pattern in (self._format.pattern, self._own_pattern):
             match = None if pattern is None else pattern.search(name)
             while pattern is not None and match is not None:
                 yield match.group()
-                match = pattern.search(name, match.start() + 1)
+                yield match.group().rstrip(".")  # of an abbreviated month, or not
+                start = match.start() + 1
+                match = pattern.search(name, start) if start <= len(name) else None
 
 
 def _uncounted(path: str) -> Iterator[Tuple[str, int]]:

@@ -7,8 +7,9 @@ appended to; somebody with more rights may rotate it, so its path is looked at f
 
 from typing import Optional
 
-from concurrent_log_handler.files import UNSTABLE, Files, View
+from concurrent_log_handler.files import Files
 from concurrent_log_handler.fragments import Fragments
+from concurrent_log_handler.view import UNSTABLE, View
 
 
 class DeviceAppender:

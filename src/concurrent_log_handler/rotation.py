@@ -35,7 +35,7 @@ numbers, and another one goes on (`background.py`).
 
 `reschedule` must happen if the live file was renamed, or the new one would be rotated again for the
 same period; and must not, if it was not. So the page says which file is under way before that is
-renamed: if it still stands at the path of the log, the boundary stays.
+renamed, and whether its period is over: if it still stands at the path of the log, the boundary stays.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ from concurrent_log_handler.drafts import Draft, DraftRoom, existing
 from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.sealing import delete
-from concurrent_log_handler.state import ATOMIC, GRACE, Page, identity_of
+from concurrent_log_handler.state import ATOMIC, GRACE, MOST_WAITING, Page, identity_of
 from concurrent_log_handler.system import System
 from concurrent_log_handler.timetable import Timetable, Timing
 
@@ -71,7 +71,7 @@ class Hooks(NamedTuple):
         now: the wall clock, in seconds since 1970.
         timing: what there is to know of a log that is rotated by time, None for others.
         hand_on: called with the path of each backup that is ready, None if nobody asks for it.
-        to_delete: backups that the user's own rule wants to be deleted.
+        to_delete: the backups that a rule of the user's own wants to be deleted, None without one.
         mover: what renames the live file in the place of the system's rename, None as a rule.
         must_lock: whether code of the user takes part in rotations, and so needs the lock.
         is_due: whether to rotate before the record at hand, given it and the length of the file.
@@ -89,7 +89,7 @@ class Hooks(NamedTuple):
     now: Callable[[], float]
     timing: Optional[Timing]
     hand_on: Callable[[], Optional[Callable[[str], None]]]
-    to_delete: Callable[[], List[str]]
+    to_delete: Callable[[], Optional[List[str]]]
     mover: Callable[[], Optional[Mover]]
     must_lock: Callable[[], bool]
     is_due: Callable[[object, int], bool]
@@ -139,7 +139,7 @@ class Rotation:
         self._draft: Optional[Draft] = None
         self._content = b""
         self._aside: Optional[str] = None
-        self._has_set_aside = False
+        self._has_set_aside = self._period_is_over = False
         # A log that is a symbolic link is renamed with its backups, but emptied behind the link.
         self._live = names.log if keep else os.path.realpath(names.log)
         self._most_shifts = most_shifts
@@ -225,11 +225,13 @@ class Rotation:
 
     def open_epoch(self) -> None:
         """Tell the writers that names are being changed; from here on they look twice."""
+        # Now, and once for all: what comes later belongs into the next file, the new period's.
+        self._period_is_over = self._timetable is not None and self._timetable.is_due()
         if self._page is not None:
             status = existing(self._system, self._live)
             if status is not None:  # made by somebody else, with the number of a file that was sealed
                 self._page.clear(status)
-            self._page.set_under_way(status)
+            self._page.set_under_way(status, period_is_over=self._period_is_over)
             self._page.open_epoch()
 
     def set_aside(self) -> None:
@@ -278,8 +280,10 @@ class Rotation:
             return
         if not self._has_set_aside and self._page is not None:  # this is the end of another's rotation
             under_way, live = self._page.under_way(), existing(self._system, self._live)
-            self._has_set_aside = under_way is not None and (live is None or identity_of(live) != under_way)
-        if self._has_set_aside:
+            if under_way is not None:
+                self._has_set_aside = live is None or identity_of(live) != under_way.file
+                self._period_is_over = under_way.period_is_over
+        if self._has_set_aside and self._period_is_over:
             self._timetable.move()
 
     def close_epoch(self) -> None:
@@ -308,6 +312,8 @@ class Rotation:
                     self._system.unlink(self._aside)
                 else:
                     self._system.rename(self._aside, self._live)
+            else:
+                self.reschedule()
         except OSError as error:
             self._hooks.report("cannot undo a rotation", error)
         self.close_epoch()
@@ -333,8 +339,12 @@ class Rotation:
         if backup is None or self._page is None or self._hooks.hand_on() is None:
             return
         waiting = self._page.waiting()
-        if identity_of(backup) not in waiting:
-            self._page.set_waiting([*waiting, identity_of(backup)])
+        if backup.st_ino in waiting:
+            return
+        self._page.set_waiting([*waiting, backup.st_ino])
+        if len(waiting) >= MOST_WAITING:
+            error = OverflowError(f"more than {MOST_WAITING} old files wait for it, the oldest is left out")
+            self._hooks.report("on_rotate is slower than the rotations", error)
 
     def _discarded(self) -> str:
         return self._names.discarded(os.path.dirname(self._live))

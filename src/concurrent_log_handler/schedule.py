@@ -8,8 +8,9 @@ The rules are those of `logging.handlers.TimedRotatingFileHandler`, as they stan
 
 Where it differs from the standard library of some Python (each is a test of its own):
 
-* before 3.13, MIDNIGHT and W forget an interval of more than one day or week, and come to the
-  present instant, not to the next day, if it is `at_time` just now;
+* older ones (before 3.13) forget an interval of more than one day or week at MIDNIGHT and W, and some
+  (before 3.11.9 and 3.12.3) come to the present instant, not to the next day, if it is `at_time` just
+  now, and forget daylight saving time at MIDNIGHT;
 * wall time is kept through every change of a zone's clocks, also by half an hour (Lord Howe), and
   also without daylight saving time (a zone that moves to another offset); the standard library adds
   or subtracts one hour when the flag of daylight saving time changes;
@@ -52,9 +53,8 @@ class Schedule(NamedTuple):
         if not self._by_wall_clock:
             return now + self.interval
         here = self._wall_time(now)
-        at_time = None if self.at_time is None else self.at_time.replace(microsecond=0, tzinfo=None)
         day = here.date()
-        if at_time is not None and here.time() >= at_time:
+        if self.at_time is not None and here.time() >= self._at_time:
             day += ONE_DAY
         rule = DAY
         if self.when.startswith("W"):
@@ -62,23 +62,37 @@ class Schedule(NamedTuple):
             day += (int(self.when[1]) - day.weekday()) % 7 * ONE_DAY
         day += dt.timedelta(seconds=max(self.interval - rule, 0))
         while True:
-            wall = (
-                dt.datetime.combine(day + ONE_DAY, MIDNIGHT)
-                if at_time is None
-                else dt.datetime.combine(day, at_time)
-            )
-            if wall.date() == here.date():  # in the hour that comes twice, still in the same turn of it
-                wall = wall.replace(fold=here.fold)
-            rollover = self._instant(wall)
-            if rollover > now:
-                return rollover
+            wall = self._rollover_of(day)
+            # In the hour that comes twice, still in the same turn of it; or in the second, if that is left.
+            for turn in (here.fold if wall.date() == here.date() else 0, 1):
+                rollover = self._instant(wall.replace(fold=turn))
+                if rollover > now:
+                    return rollover
             day += dt.timedelta(seconds=rule)
 
     def start_of_period(self, end: int) -> int:
         """Return when the period began that ends with a rollover at `end`."""
         if not self._by_wall_clock:
             return end - self.interval
-        return self._instant(self._wall_time(end) - dt.timedelta(seconds=self.interval))
+        here = self._wall_time(end)
+        day = here.date()
+        if self.at_time is None or here.time() < self._at_time:
+            day -= ONE_DAY
+        while True:
+            day -= dt.timedelta(seconds=self.interval)
+            start = self._instant(self._rollover_of(day))
+            if start < end:
+                return start
+            # A whole day has been left out (Apia, 2011-12-30).
+
+    @property
+    def _at_time(self) -> dt.time:
+        """The wall time of a rollover, as far as it shows on the clock."""
+        return (self.at_time or MIDNIGHT).replace(microsecond=0, tzinfo=None, fold=0)
+
+    def _rollover_of(self, day: dt.date) -> dt.datetime:
+        """Return the wall time of the rollover that belongs to a day: in it, or at its end."""
+        return dt.datetime.combine(day + ONE_DAY if self.at_time is None else day, self._at_time)
 
     @property
     def _by_wall_clock(self) -> bool:

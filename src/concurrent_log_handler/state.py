@@ -32,8 +32,11 @@ The bytes of the page, all numbers little-endian:
     40    when the page was made in the place of one that was deleted, likewise, else 0, u64
     48    the next rollover by time, in seconds since 1970, u64; 0 if there is none
     56    the file that the rotation under way takes from its name: device and inode, 2 u64; else 0
+    72    whether its period is over, u64
+    80    the backup that is in the hands of the user's code: device and inode, 2 u64; else 0
+    96    until when it is taken to be so, by the monotonic clock in nanoseconds, u64
     256   the ring of sealed files: 64 slots of 40 bytes
-    2816  the backups that are still to be handed on: 80 times device and inode, the oldest first
+    2816  the inodes of the backups that are still to be handed on, 160 u64, the oldest first
 
 A slot says of one file: *for writers that opened it before the epoch `until`, only the first
 `length` bytes are kept*. A file that is deleted is sealed with length 0 and `until` for ever. It has
@@ -69,7 +72,7 @@ PENDING = -1
 
 HEAD = struct.Struct("<8sIIQI")
 MODE_OFFSET, ROTATIONS_OFFSET, NEXT_SLOT_OFFSET, MOVED_OFFSET, BORN_OFFSET = 12, 16, 24, 32, 40
-DUE_OFFSET, UNDER_WAY_OFFSET = 48, 56
+DUE_OFFSET, UNDER_WAY_OFFSET, IN_HAND_OFFSET = 48, 56, 80
 RING_OFFSET, SLOTS = 256, 64
 ENTRY = struct.Struct("<QQqQ")
 CHECKSUM = struct.Struct("<I4x")
@@ -77,8 +80,12 @@ SLOT_SIZE = ENTRY.size + CHECKSUM.size
 READS_OF_A_CHANGING_SLOT = 100
 NUMBER = struct.Struct("<Q")
 IDENTITY = struct.Struct("<QQ")
+UNDER_WAY = IN_HAND = struct.Struct("<QQQ")
+LONGEST_IN_HAND = (
+    10.0  # seconds; whoever was killed with something in hand, or hangs, holds up nobody for longer
+)
 WAITING_OFFSET = RING_OFFSET + SLOTS * SLOT_SIZE
-MOST_WAITING = (PAGE_SIZE - WAITING_OFFSET) // IDENTITY.size
+MOST_WAITING = (PAGE_SIZE - WAITING_OFFSET) // NUMBER.size
 
 Identity = Tuple[int, int]
 
@@ -126,6 +133,13 @@ class Entry(NamedTuple):
 
     length: int
     until: int
+
+
+class UnderWay(NamedTuple):
+    """What a rotation is about to take from its name, and whether a new period begins with it."""
+
+    file: Identity
+    period_is_over: bool
 
 
 class Page:
@@ -242,26 +256,40 @@ class Page:
         """Say when the next rollover by time is; writers ask when the epoch has moved."""
         self._system.write_at(self.fd, NUMBER.pack(due), DUE_OFFSET)
 
-    def set_under_way(self, file: Optional[os.stat_result]) -> None:
+    def set_under_way(self, file: Optional[os.stat_result], *, period_is_over: bool = False) -> None:
         """Say which file is about to lose the name of the log; None when that is over."""
-        identity = (0, 0) if file is None else identity_of(file)
-        self._system.write_at(self.fd, IDENTITY.pack(*identity), UNDER_WAY_OFFSET)
+        data = UNDER_WAY.pack(*((0, 0) if file is None else identity_of(file)), period_is_over)
+        self._system.write_at(self.fd, data, UNDER_WAY_OFFSET)
 
-    def under_way(self) -> Optional[Identity]:
-        """Return the file that the rotation under way takes from its name, None if there is none."""
-        device, inode = IDENTITY.unpack(self._system.read_at(self.fd, IDENTITY.size, UNDER_WAY_OFFSET))
-        return (device, inode) if inode else None
+    def under_way(self) -> Optional[UnderWay]:
+        """Return what a rotation that has been begun takes from its name, None if there is none."""
+        data = self._system.read_at(self.fd, UNDER_WAY.size, UNDER_WAY_OFFSET)
+        device, inode, period_is_over = UNDER_WAY.unpack(data)
+        return UnderWay((device, inode), bool(period_is_over)) if inode else None
 
-    def waiting(self) -> List[Identity]:
-        """Return the backups that are to be handed on, the oldest first."""
-        data = self._system.read_at(self.fd, MOST_WAITING * IDENTITY.size, WAITING_OFFSET)
-        whole = len(data) // IDENTITY.size * IDENTITY.size
-        return [each for each in IDENTITY.iter_unpack(data[:whole]) if each != (0, 0)]
+    def in_hand(self) -> Optional[Identity]:
+        """Return the backup that user code is at work on, None if there is none."""
+        device, inode, until = IN_HAND.unpack(self._system.read_at(self.fd, IN_HAND.size, IN_HAND_OFFSET))
+        # By more than the longest: the time is from before the host was booted.
+        is_so = inode and 0 < until / 1e9 - time.monotonic() <= LONGEST_IN_HAND
+        return (device, inode) if is_so else None
 
-    def set_waiting(self, backups: List[Identity]) -> None:
+    def take_in_hand(self, backup: Optional[Identity]) -> None:
+        """Say which backup user code is at work on from now on; None when that is over."""
+        until = monotonic_ns() + int(LONGEST_IN_HAND * 1e9)
+        data = IN_HAND.pack(0, 0, 0) if backup is None else IN_HAND.pack(*backup, until)
+        self._system.write_at(self.fd, data, IN_HAND_OFFSET)
+
+    def waiting(self) -> List[int]:
+        """Return the inodes of the backups that are to be handed on, the oldest first."""
+        data = self._system.read_at(self.fd, MOST_WAITING * NUMBER.size, WAITING_OFFSET)
+        whole = len(data) // NUMBER.size * NUMBER.size
+        return [inode for (inode,) in NUMBER.iter_unpack(data[:whole]) if inode]
+
+    def set_waiting(self, inodes: List[int]) -> None:
         """Say which backups are to be handed on; of too many, the oldest are forgotten."""
-        data = b"".join(IDENTITY.pack(*each) for each in backups[-MOST_WAITING:])
-        self._system.write_at(self.fd, data.ljust(MOST_WAITING * IDENTITY.size, b"\0"), WAITING_OFFSET)
+        data = b"".join(NUMBER.pack(inode) for inode in inodes[-MOST_WAITING:])
+        self._system.write_at(self.fd, data.ljust(MOST_WAITING * NUMBER.size, b"\0"), WAITING_OFFSET)
 
     def seal(self, file: os.stat_result, length: int, until: int = FOREVER) -> None:
         """Say how much of a file is kept; a file has one slot, whose last word counts."""

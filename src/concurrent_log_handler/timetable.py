@@ -19,7 +19,8 @@ this is left out.
 """
 
 import contextlib
-from typing import Callable, NamedTuple, Optional
+import errno
+from typing import Callable, List, NamedTuple, Optional
 
 from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import DatedNames
@@ -47,8 +48,8 @@ class Timing(NamedTuple):
         interval: the length of a period in seconds.
         names: the grammar of the backups' names.
         date: how these names speak of the period that ends at a time.
-        read: find out the time of the next rollover; the lock is held.
-        write: keep it; the lock is held.
+        read: find out the time of the next rollover, by `Timetable.agree` as a rule; the lock is held.
+        write: keep it, by `Timetable.keep` as a rule; the lock is held.
 
     """
 
@@ -56,8 +57,8 @@ class Timing(NamedTuple):
     interval: Callable[[], float]
     names: Callable[[], DatedNames]
     date: Callable[[int], str]
-    read: Callable[[], None]
-    write: Callable[[], None]
+    read: "Callable[[Timetable], None]"
+    write: "Callable[[Timetable], None]"
 
 
 class Timetable:
@@ -82,11 +83,12 @@ class Timetable:
         self._settled = settled
         self.page: Optional[Page] = None
         self.at = UNKNOWN
+        self._made_it_empty = False
 
     def time_left(self) -> float:
         """Return the seconds until the next rollover: 0 when it is due, `NEVER` if nothing is known."""
         now = self._now()
-        if now < EARLIEST or self.at == UNKNOWN:
+        if now < EARLIEST or self.at < EARLIEST:
             return NEVER
         return max(self.at - now, 0.0)
 
@@ -99,7 +101,7 @@ class Timetable:
         now = self._now()
         if now < EARLIEST or EARLIEST <= self.at <= now + 2 * self._timing.interval():
             return False
-        return not EARLIEST <= self.at <= self._latest(now)
+        return not self._possible(now, self.at)
 
     def date(self) -> str:
         """Return how the names of this period's backups speak of it."""
@@ -114,51 +116,64 @@ class Timetable:
 
     def read(self) -> None:
         """Find out the time, by way of the handler, where the user may have overridden how."""
-        self._timing.read()
+        self._timing.read(self)
+
+    def write(self) -> None:
+        """Keep the time, by way of the handler."""
+        self._timing.write(self)
 
     def move(self) -> None:
         """Go on to the next period, if this one is over; the lock is held."""
         if self.is_due():
             self.at = self._timing.next_after(self._now())
-            self._timing.write()
+            self.write()
 
     def agree(self) -> None:
         """Learn the time that all processes go by, or set it; the lock is held."""
         now = self._now()
         if now < EARLIEST:
             return
-        latest = self._latest(now)
-        content = self._content()
+        content = self._content().strip()
         noted = int(content) if content.isdigit() else UNKNOWN
         paged = UNKNOWN if self.page is None else self.page.due()
-        for at in (noted, paged):
-            if EARLIEST <= at <= latest:
-                self.at = at
-                break
-        else:
-            self.at = self._from_log(now, 0.0)
-        if self.at == noted:
+        if noted == paged == self.at and EARLIEST <= self.at <= now + self._timing.interval():
+            return
+        possible = self._possible(now, noted, paged)
+        # The later one: a lock file that may only be read keeps its old time, and so does a page while
+        # 0.9.x rotates.
+        self.at = max(possible) if possible else self._from_log(now, 0.0)
+        if noted in possible:
             self._settled(NOT_USABLE)
-        elif content or self._lock.was_there:
+        elif content or (self._lock.was_there and not self._made_it_empty):
             self._report(NOT_USABLE, ValueError(f"{content.decode('ascii', 'replace')!r} became {self.at}"))
         if noted != self.at or paged != self.at:
-            self._timing.write()
+            self.write()
 
     def look_at_log(self) -> None:
         """At the start of a process: see whether the log was last written to in a period that is over."""
         now = self._now()
         if now >= EARLIEST:
             at = self._from_log(now, TICK)
-            if at <= now:
-                self.at = min(self.at, at) if self.at else at
+            if at <= now and (at < self.at or self.at == UNKNOWN):
+                self.at = at
+                self.write()
+
+    def propose(self) -> None:
+        """Have a time of our own as long as the others could not be asked."""
+        if self.at == UNKNOWN:
+            self.at = self._timing.next_after(self._now())
 
     def keep(self) -> None:
         """Write the time into the page and the lock file, under the lock."""
+        if self.at < EARLIEST:
+            return
         if self.page is not None and self.page.writable:
             self.page.set_due(self.at)
         content = str(self.at).encode("ascii")
         try:
-            if self._content(whole=True) != content:
+            if self._content() != content:
+                if not self._lock.writable:
+                    raise PermissionError(errno.EACCES, "the lock file cannot be written")
                 self._system.write_at(self._lock.fd, content, 0)
                 self._system.set_length(self._lock.fd, len(content))
         except OSError as error:  # it may only be read, or the disk is full; the page is enough for now
@@ -166,18 +181,22 @@ class Timetable:
         else:
             self._settled(CANNOT_KEEP)
 
-    def first_content(self) -> bytes:
-        """Return what a new lock file is to hold."""
+    def first_content(self, page: Optional[Page]) -> bytes:
+        """Return what a new lock file is to hold: the time that is known, if there was one before."""
         now = self._now()
-        return b"" if now < EARLIEST else str(self._from_log(now, 0.0)).encode("ascii")
+        if now < EARLIEST:
+            self._made_it_empty = True
+            return b""
+        known = self._possible(now, UNKNOWN if page is None else page.due()) or self._possible(now, self.at)
+        return str(max(known) if known else self._from_log(now, 0.0)).encode("ascii")
 
-    def _latest(self, now: float) -> float:
-        """Return the latest time that can be, with a period to spare for a clock that was set back a bit."""
-        return self._timing.next_after(now) + self._timing.interval()
+    def _possible(self, now: float, *times: int) -> List[int]:
+        """Return those times that can be: with a period to spare, as the clock may have been set back a bit."""
+        latest = self._timing.next_after(now) + self._timing.interval()
+        return [at for at in times if EARLIEST <= at <= latest]
 
-    def _content(self, whole: bool = False) -> bytes:
-        content = self._system.read_at(self._lock.fd, LONGEST_CONTENT, 0)
-        return content if whole else content.strip()
+    def _content(self) -> bytes:
+        return self._system.read_at(self._lock.fd, LONGEST_CONTENT, 0)
 
     def _from_log(self, now: float, tolerance: float) -> int:
         """Return the end of the period in which the log was last written to, or of the present one."""
