@@ -159,6 +159,15 @@ class Interruption:
         return self._step
 
 
+@pytest.fixture
+def no_garbage() -> Iterator[None]:
+    """Have no finalizer of another test's garbage run, whose lines would be counted, and end what is raised there."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def interrupted(directory: Path, at: int, *, opened: bool, **arguments: Any) -> Optional[List[str]]:
     """Log a record that another one interrupts; return the lines of the log, or None if it came too early for that."""
     # Without patience: what is interrupted goes on only when the other one is done.
@@ -179,6 +188,7 @@ def interrupted(directory: Path, at: int, *, opened: bool, **arguments: Any) -> 
 
 
 @pytest.mark.timeout(20)  # a record that waits for the one that it has interrupted waits for ever
+@pytest.mark.usefixtures("no_garbage")
 @all_ways
 @pytest.mark.parametrize("backup_count", [0, 9])
 @pytest.mark.parametrize("full", [False, True])
@@ -229,6 +239,7 @@ def stop() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where it ends a finalizer
 @pytest.mark.timeout(20)  # a lock that is not freed is waited for without end
+@pytest.mark.usefixtures("no_garbage")
 @all_ways
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("opened", [False, True])
