@@ -71,7 +71,8 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
         current_link: path of a symbolic link that is made to lead to the log; a bare name stands
             beside it.
         on_rotate: called with the path of each old file that is ready, once, by the process whose
-            upkeep finds it, in a thread of its own; failures are reported and stop nothing.
+            upkeep finds it, in a thread of its own; failures are reported and stop nothing. A
+            numbered file keeps its number for the first 10 seconds of the call.
 
     Raises:
         ValueError: a value is not allowed.
