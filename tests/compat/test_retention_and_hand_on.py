@@ -24,7 +24,8 @@ from concurrent_log_handler import (
 from concurrent_log_handler._posix import Posix
 from concurrent_log_handler.state import SURVEY
 from support.children import Children, until
-from support.folder import HELPERS, LIVE, Files, plant
+from support.clock import HOUR
+from support.folder import HELPERS, LIVE, Files, dated, plant
 from support.records import EVEN, even, line, lines
 from support.system import use_interruptible_system
 from support.writers import (
@@ -37,7 +38,6 @@ from support.writers import (
     stop_myself,
 )
 
-HOUR = 3_600
 FULL = 4
 """Records in a file that is full."""
 MANY = 1_000
@@ -341,11 +341,8 @@ def note_call(notes: Path, path: str) -> None:
 def test_each_backup_is_handed_on_once_by_one_of_four_processes(
     live: Path, tmp_path: Path, children: Children, locking: str
 ) -> None:
-    notes = tmp_path / "notes"
-    make = functools.partial(by_time, live, locking=locking, on_rotate=functools.partial(note_name, notes))
-    log_in_turns(children, make)
-    assert sorted(noted(notes)) == sorted(f"{name} is there" for name in found(live) if name != LIVE)
-    assert len(noted(notes)) > 10
+    notes = noted_in_turns(tmp_path, children, functools.partial(by_time, live, locking=locking), note_name)
+    assert sorted(notes) == sorted(f"{name} is there" for name in found(live) if name != LIVE)
 
 
 @in_both_modes
@@ -353,11 +350,18 @@ def test_as_many_numbered_backups_are_handed_on_as_there_are(
     live: Path, tmp_path: Path, children: Children, locking: str
 ) -> None:
     # Not which: another rotation may give a backup another number before its path has been looked at.
-    notes = tmp_path / "notes"
-    make = functools.partial(by_size, live, locking=locking, on_rotate=functools.partial(note_call, notes))
-    log_in_turns(children, make)
-    assert noted(notes) == [f"called with a path of {live.parent}"] * (len(found(live)) - 1)
-    assert len(noted(notes)) > 10
+    notes = noted_in_turns(tmp_path, children, functools.partial(by_size, live, locking=locking), note_call)
+    assert notes == [f"called with a path of {live.parent}"] * (len(found(live)) - 1)
+
+
+def noted_in_turns(
+    folder: Path, children: Children, make: Callable[..., Watched], note_it: Callable[[Path, str], None]
+) -> List[str]:
+    """Have backups noted as they are handed on while four processes log; return the notes, more than a few."""
+    log_in_turns(children, functools.partial(make, on_rotate=functools.partial(note_it, folder / "notes")))
+    notes = noted(folder / "notes")
+    assert len(notes) > 10
+    return notes
 
 
 def log_in_turns(children: Children, make: Callable[[], Watched]) -> None:
@@ -676,8 +680,7 @@ def test_a_file_with_nothing_but_its_head_is_kept_for_the_next_period(
         if not hours:
             log_well(Scribe(handler, 1))
         close_well(handler)
-    backup = f"{LIVE}.{dt.datetime.fromtimestamp(start, dt.timezone.utc):%Y-%m-%d_%H}"
-    assert set(found(live)) == {LIVE, backup}
+    assert set(found(live)) == {LIVE, dated(start)}
 
 
 # ------------------------------------------------------------------------ current_link
@@ -769,12 +772,30 @@ def log_after(
     connection.send(scribe.log())
 
 
-def everything_in(*folders: Path) -> Dict[str, str]:
-    return {
-        each.name: os.readlink(str(each)) if each.is_symlink() else "a file"
-        for folder in folders
-        for each in folder.iterdir()
-    }
+class LinkedLog:
+    """A log, not yet made, and a link beside it or elsewhere, which still leads to another one."""
+
+    def __init__(self, folder: Path, make: Make, beside: bool) -> None:
+        self._folders = logs, links = folder / "logs", folder / "links"
+        for each in self._folders:
+            each.mkdir(parents=True)
+        self._link = (logs if beside else links) / LINK
+        self._link.symlink_to("app-21.log")
+        self.make = functools.partial(make, logs / LIVE, current_link=self._link)
+        target = LIVE if beside else f"../logs/{LIVE}"
+        self.all_well = {LINK: target, **dict.fromkeys([LIVE, *HELPERS], "a file")}
+
+    def target(self) -> str:
+        """Return where the link leads."""
+        return os.readlink(str(self._link))
+
+    def everything(self) -> Dict[str, str]:
+        """Return what is in both folders, and where links lead; what is `all_well` when all is."""
+        return {
+            each.name: os.readlink(str(each)) if each.is_symlink() else "a file"
+            for folder in self._folders
+            for each in folder.iterdir()
+        }
 
 
 @with_both_handlers
@@ -787,21 +808,14 @@ def test_a_process_that_is_killed_while_it_sets_the_link_leaves_nothing(
     calls = -1
     while code:
         calls += 1
-        live, elsewhere = tmp_path / str(calls) / "logs" / LIVE, tmp_path / str(calls) / "links"
-        live.parent.mkdir(parents=True)
-        elsewhere.mkdir()
-        link = (live.parent if beside else elsewhere) / LINK
-        link.symlink_to("app-21.log")
-        made = functools.partial(make, live, current_link=link)
-        code = children.start(log_after, made, kill_myself, calls).ended()
+        log = LinkedLog(tmp_path / str(calls), make, beside)
+        code = children.start(log_after, log.make, kill_myself, calls).ended()
         assert code in (0, -9)
-        heir = Scribe(made(), 2)
+        heir = Scribe(log.make(), 2)
         log_well(heir)
         close_well(heir.handler)
-        target = LIVE if beside else f"../logs/{LIVE}"
-        files = {LINK: target, **dict.fromkeys([LIVE, *HELPERS], "a file")}
-        if everything_in(live.parent, elsewhere) != files:
-            strays[calls] = sorted(everything_in(live.parent, elsewhere).keys() - files.keys())
+        if log.everything() != log.all_well:
+            strays[calls] = sorted(log.everything().keys() - log.all_well.keys())
     assert strays == {}
     assert calls > 20
 
@@ -813,24 +827,17 @@ def test_two_processes_may_set_the_link_at_once(
 ) -> None:
     calls = 0
     while True:
-        live, elsewhere = tmp_path / str(calls) / "logs" / LIVE, tmp_path / str(calls) / "links"
-        live.parent.mkdir(parents=True)
-        elsewhere.mkdir()
-        link = (live.parent if beside else elsewhere) / LINK
-        link.symlink_to("app-21.log")
-        made = functools.partial(make, live, current_link=link)
-        frozen = children.start(log_after, made, stop_myself, calls)
+        log = LinkedLog(tmp_path / str(calls), make, beside)
+        frozen = children.start(log_after, log.make, stop_myself, calls)
         if not frozen.stops_or_answers():
             break
-        peer = Scribe(made(patience=0.0), 2)
+        peer = Scribe(log.make(patience=0.0), 2)
         log_well(peer)
         close_well(peer.handler)
-        target = LIVE if beside else f"../logs/{LIVE}"
-        assert os.readlink(str(link)) == target, calls
+        assert log.target() == log.all_well[LINK], calls
         frozen.resume()
         assert frozen.answer()[3:] == ((), ()), calls
-        files = {LINK: target, **dict.fromkeys([LIVE, *HELPERS], "a file")}
-        assert everything_in(live.parent, elsewhere) == files, calls
+        assert log.everything() == log.all_well, calls
         children.kill()
         calls += 1
     assert calls > 20

@@ -1,82 +1,38 @@
 """The boundary: kept in the lock file and in the page, one for all, and proof against bad times and clocks."""
 
 import contextlib
-import datetime as dt
 import errno
-import logging
 import os
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Type
+from typing import Dict, Iterator, List, Optional
 
 import pytest
 
-from concurrent_log_handler import ConcurrentTimedRotatingFileHandler
 from concurrent_log_handler._posix import Posix
-from concurrent_log_handler.state import DUE_OFFSET, NUMBER, PAGE_SIZE, Page
+from concurrent_log_handler.state import PAGE_SIZE, Page
 from support.children import Children
 from support.folder import LIVE, LOCK, PAGE
+from support.timed import Handler, TimedLog, in_its_time, instant, told
 from support.writers import WatchedTimedHandler, kill_myself
-
-Handler = ConcurrentTimedRotatingFileHandler
-
-LONG_AGO = float("-inf")
 
 both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])
 
 
-def instant(text: str, day: str = "2021-11-22") -> int:
-    """Return a time of day in UTC."""
-    return int(dt.datetime.fromisoformat(f"{day} {text}+00:00").timestamp())
+class Log(TimedLog):
+    """A log whose file shows when it was written by the clock on its wall."""
 
-
-class Log:
-    """A log in a folder of its own, its handlers, and the clock on its wall."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.live, self.lock, self.page = (folder / name for name in (LIVE, LOCK, PAGE))
-        self.now = float(instant("10:00"))
-        self.handlers: List[Handler] = []
-        self.failures: List[logging.LogRecord] = []
-
-    def open(self, kind: Type[Handler] = Handler, **arguments: Any) -> Handler:
-        handler = kind(self.live, **{"utc": True, **arguments})
-        vars(handler)["handleError"] = self.failures.append
-        self.handlers.append(handler)
-        return handler
-
-    def end(self) -> None:
-        """Close all handlers, as at the end of a program."""
-        while self.handlers:
-            self.handlers.pop().close()
-
-    def at(self, text: str, *texts: str, by: Optional[Handler] = None, day: str = "2021-11-22") -> None:
-        """Let it be that time, and log texts, by the handler that was opened last as a rule."""
-        self.log_at(instant(text, day), *texts, by=by)
-
-    def log_at(self, now: float, *texts: str, by: Optional[Handler] = None) -> None:
-        self.now = now
-        handler = by or self.handlers[-1]
-        for each in texts:
-            look_at_everything(handler)
-            handler.handle(logging.makeLogRecord({"msg": each}))
-            handler._control.wait()
-            os.utime(self.live, (now, now))  # the kernel goes by the clock that jumps, too
+    def log(self, handler: Handler, text: str) -> None:
+        now = self.now
+        super().log(handler, text)
+        os.utime(self.live, (now, now))  # the kernel goes by the clock that jumps, too
 
     def plant(self, noted: bytes, text: str = "old", at: Optional[float] = None) -> None:
         """Leave a log and a lock file from an earlier run, of 0.9.x perhaps."""
         self.lock.write_bytes(noted)
         self.live.write_bytes(text.encode() + b"\n")
         os.utime(self.live, (at or self.now, at or self.now))
-
-    def noted(self) -> int:
-        """Return the rollover time, once lock file and page are found to agree on it, in their forms."""
-        noted = self.lock.read_bytes()
-        assert self.page.read_bytes()[DUE_OFFSET : DUE_OFFSET + NUMBER.size] == NUMBER.pack(int(noted))
-        assert noted == str(int(noted)).encode("ascii")
-        return int(noted)
 
     def files(self) -> Dict[str, str]:
         """Return what is in the folder, the helpers left out, in words instead of lines."""
@@ -88,39 +44,15 @@ class Log:
         return {name: text.replace("\n", " ").strip() for name, text in found.items()}
 
 
-def look_at_everything(handler: Handler) -> None:
-    """Have the next record be preceded by all that is seen to once in a while."""
-    handler._log.settings = handler._log.settings
-    handler._log._survey_at = handler._log.files._blocked_until = LONG_AGO
-
-
-@pytest.fixture(autouse=True)
-def _silence(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Let nothing be reported that a test does not ask for."""
-    yield
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
-    log = Log(tmp_path)
-    monkeypatch.setattr(time, "time", lambda: log.now)
-    yield log
-    log.end()
-    assert log.failures == []
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
+    yield from in_its_time(Log(tmp_path), monkeypatch, capsys)
 
 
 @pytest.fixture
 def _page_need_not_age(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who still has an older page, for half a second, is another process, and there is none."""
     monkeypatch.setattr(Page, "time_to_wait", lambda _: 0.0)
-
-
-def told(capsys: pytest.CaptureFixture[str]) -> List[str]:
-    """Return what was reported, without what each report begins with."""
-    lines = capsys.readouterr().err.splitlines()
-    assert all(line.startswith("concurrent_log_handler: /") for line in lines), lines
-    return [line.split(": ", maxsplit=2)[2] for line in lines]
 
 
 NOT_USABLE = "the rollover time in the lock file is not usable, a new one has been computed: "

@@ -7,85 +7,42 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Type
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from concurrent_log_handler import ConcurrentTimedRotatingFileHandler
-from concurrent_log_handler.state import DUE_OFFSET, NUMBER
 from support.folder import LIVE, LOCK, PAGE
-
-Handler = ConcurrentTimedRotatingFileHandler
-
-LONG_AGO = float("-inf")
+from support.timed import Handler, TimedLog, in_its_time, instant, told
 
 both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])
 by_subclass_or_attribute = pytest.mark.parametrize("on", ["subclass", "instance"])
 
 
-def instant(text: str, day: str = "2021-11-22") -> int:
-    """Return a time of day in UTC, long ago, so that files made now are of no earlier period."""
-    return int(dt.datetime.fromisoformat(f"{day} {text}+00:00").timestamp())
+class Log(TimedLog):
+    """A log that is written to at several times of the day."""
 
+    def at_each(self, *times: str) -> None:
+        """Log each of these times of day when it has come."""
+        for each in times:
+            self.at(each, each)
 
-class Log:
-    """A log in a folder of its own, its handlers, and the clock on its wall."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.now = float(instant("10:00"))
-        self.handlers: List[Handler] = []
-        self.failures: List[logging.LogRecord] = []
-
-    def open(self, kind: Type[Handler] = Handler, **arguments: Any) -> Handler:
-        handler = kind(self.folder / LIVE, **{"utc": True, **arguments})
-        vars(handler)["handleError"] = self.failures.append
-        self.handlers.append(handler)
-        return handler
-
-    def at(self, text: str, *texts: str, by: Optional[Handler] = None, day: str = "2021-11-22") -> None:
-        """Let it be that time, and log texts, by the handler that was opened last as a rule."""
-        self.now = instant(text, day)
-        handler = by or self.handlers[-1]
-        for each in texts:
-            look_at_everything(handler)
-            handler.handle(logging.makeLogRecord({"msg": each}))
-            handler._control.wait()
+    def at_half_past(self, *hours: str) -> None:
+        """Log each of these hours when half of it is over."""
+        for each in hours:
+            self.at(f"{each}:30", each)
 
     def files(self) -> Dict[str, bytes]:
         """Return what is in the folder, the helpers left out once they are found to agree."""
+        self.noted()
         found = {each.name: each.read_bytes() for each in self.folder.iterdir() if each.is_file()}
-        noted, page = found.pop(LOCK), found.pop(PAGE)
-        assert page[DUE_OFFSET : DUE_OFFSET + NUMBER.size] == NUMBER.pack(int(noted))
-        assert len(page) % 2 == 0
+        del found[LOCK]
+        assert len(found.pop(PAGE)) % 2 == 0
         return found
-
-    def noted(self) -> int:
-        """Return the rollover time in the lock file."""
-        return int((self.folder / LOCK).read_bytes())
-
-
-def look_at_everything(handler: Handler) -> None:
-    """Have the next record be preceded by all that is seen to once in a while."""
-    handler._log.settings = handler._log.settings
-    handler._log._survey_at = handler._log.files._blocked_until = LONG_AGO
-
-
-@pytest.fixture(autouse=True)
-def _silence(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Let nothing be reported that a test does not ask for."""
-    yield
-    assert capsys.readouterr() == ("", "")
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
-    log = Log(tmp_path)
-    monkeypatch.setattr(time, "time", lambda: log.now)
-    yield log
-    for handler in log.handlers:
-        handler.close()
-    assert log.failures == []
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
+    yield from in_its_time(Log(tmp_path), monkeypatch, capsys)
 
 
 def with_method(log: Log, name: str, method: Callable[..., Any], on: str, **arguments: Any) -> Handler:
@@ -95,13 +52,6 @@ def with_method(log: Log, name: str, method: Callable[..., Any], on: str, **argu
     handler = log.open(**arguments)
     setattr(handler, name, method.__get__(handler))
     return handler
-
-
-def told(capsys: pytest.CaptureFixture[str]) -> List[str]:
-    """Return what was reported, without what each report begins with."""
-    lines = capsys.readouterr().err.splitlines()
-    assert all(line.startswith("concurrent_log_handler: /") for line in lines), lines
-    return [line.split(": ", maxsplit=2)[2] for line in lines]
 
 
 # ---------------------------------------------------------------------------------- finalize_handler_configuration
@@ -219,8 +169,7 @@ def test_an_overridden_rotation_filename_names_the_files(log: Log, on: str) -> N
         return f"{default_name}.{self.backupCount}-kept"
 
     with_method(log, "rotation_filename", rotation_filename, on, backupCount=2)
-    for hour in ("10", "11", "12", "13"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12", "13")
     assert log.files() == {
         LIVE: b"13\n",
         "app.log.2021-11-22_11.2-kept": b"11\n",
@@ -252,8 +201,7 @@ def test_an_ext_match_of_the_users_adds_what_the_suffix_does_not_read_back(log: 
     handler = log.open(backupCount=2, locking=locking)
     handler.suffix, handler.extMatch = "%C%y-%m-%d_%H", re.compile(r"^\d{4}-\d{2}-\d{2}_\d{2}$", re.ASCII)
     (log.folder / "app.log.2021-11-22_x").write_bytes(b"not ours\n")
-    for hour in ("10", "11", "12", "13"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12", "13")
     assert log.files() == {
         LIVE: b"13\n",
         "app.log.2021-11-22_11": b"11\n",
@@ -386,8 +334,7 @@ def test_an_overridden_get_files_to_delete_may_ask_for_more(log: Log, locking: s
     for name in "ab":
         (log.folder / f"{name}.tmp-of-mine").write_bytes(b"")
     with_method(log, "getFilesToDelete", get_files_to_delete, on, backupCount=1, locking=locking)
-    for hour in ("10", "11", "12"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12")
     assert log.files() == {LIVE: b"12\n", "app.log.2021-11-22_11": b"11\n"}
 
 
@@ -411,16 +358,14 @@ def test_an_overridden_get_files_to_delete_may_spare_files(log: Log, locking: st
 
 def test_without_backup_count_get_files_to_delete_is_not_asked(log: Log) -> None:
     with_method(log, "getFilesToDelete", lambda _: 1 // 0, "subclass")
-    for hour in ("10", "11", "12"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12")
     assert len(log.files()) == 3
 
 
 def test_get_files_to_delete_tells_what_would_go(log: Log) -> None:
     handler = log.open()
     assert handler.getFilesToDelete() == []
-    for hour in ("10", "11", "12", "13"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12", "13")
     handler.backupCount = 1
     found = [Path(path).name for path in handler.getFilesToDelete()]
     assert found == ["app.log.2021-11-22_10", "app.log.2021-11-22_11"]
@@ -438,8 +383,7 @@ def test_a_get_files_to_delete_that_fails_is_reported_once_and_logging_goes_on(
     log: Log, capsys: pytest.CaptureFixture[str], answer: Callable[[Any], Any]
 ) -> None:
     with_method(log, "getFilesToDelete", answer, "subclass", backupCount=1)
-    for hour in ("10", "11", "12", "13"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12", "13")
     found = log.files()
     assert found[LIVE] == b"13\n"
     assert set(found.values()) <= {b"10\n", b"11\n", b"12\n", b"13\n"}
@@ -450,8 +394,7 @@ def test_a_get_files_to_delete_that_fails_is_reported_once_and_logging_goes_on(
 def test_get_files_to_delete_cannot_have_the_live_file_deleted_nor_what_is_not_there(log: Log) -> None:
     paths = [str(log.folder / LIVE), str(log.folder / "missing")]
     with_method(log, "getFilesToDelete", lambda _: paths, "subclass", backupCount=5)
-    for hour in ("10", "11", "12"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12")
     assert log.files() == {
         LIVE: b"12\n",
         "app.log.2021-11-22_10": b"10\n",
@@ -779,8 +722,7 @@ def test_one_of_these_that_fails_is_reported_once_and_logging_goes_on(
     log: Log, capsys: pytest.CaptureFixture[str], locking: str, on: str, method: str
 ) -> None:
     with_method(log, method, lambda _: 1 // 0, on, locking=locking)
-    for time_of_day in ("10:30", "11:30", "11:40", "12:50"):
-        log.at(time_of_day, time_of_day)
+    log.at_each("10:30", "11:30", "11:40", "12:50")
     in_order = [*sorted(log.folder.glob("app.log.*")), log.folder / LIVE]
     assert b"".join(path.read_bytes() for path in in_order) == b"10:30\n11:30\n11:40\n12:50\n"
     (line,) = told(capsys)
@@ -816,22 +758,31 @@ def test_clh_is_the_part_that_rotates_by_size(log: Log, locking: str) -> None:
 # ---------------------------------------------------------------------------------------- failures of other hooks
 
 
+def report_of_a_broken(
+    hook: str, broken: Any, log: Log, capsys: pytest.CaptureFixture[str], sound: Any = None, **arguments: Any
+) -> str:
+    """Break what a rotation needs for some hours, in which the log grows, and mend it; return the one report."""
+    handler = log.open(backupCount=3, **arguments)
+    log.at("10:30", "one")
+    setattr(handler, hook, broken)
+    log.at_each("11:10", "11:20", "12:30")
+    grown = b"one\n11:10\n11:20\n12:30\n"
+    assert log.files() == {LIVE: grown}
+    (line,) = told(capsys)
+    setattr(handler, hook, sound)
+    log.at("12:40", "mended")
+    backup = time.strftime(f"app.log.{handler.suffix}", time.gmtime(instant("10:00")))
+    assert log.files() == {LIVE: b"mended\n", backup: grown}
+    return line
+
+
 @pytest.mark.parametrize("suffix", [None, 5, "%Y\0", "a/b", "%Y/%m", "x" * 300, b"%Y"])
 @both_modes
 def test_a_suffix_that_names_nothing_is_reported_once_and_the_log_grows(
     log: Log, capsys: pytest.CaptureFixture[str], locking: str, suffix: Any
 ) -> None:
-    handler = log.open(locking=locking, backupCount=3)
-    log.at("10:30", "one")
-    handler.suffix = suffix
-    for time_of_day in ("11:10", "11:20", "12:30"):
-        log.at(time_of_day, time_of_day)
-    assert log.files() == {LIVE: b"one\n11:10\n11:20\n12:30\n"}
-    (line,) = told(capsys)
+    line = report_of_a_broken("suffix", suffix, log, capsys, sound="%H", locking=locking)
     assert line.startswith("cannot rotate: ")
-    handler.suffix = "%H"
-    log.at("12:40", "mended")
-    assert log.files() == {LIVE: b"mended\n", "app.log.10": b"one\n11:10\n11:20\n12:30\n"}
 
 
 @pytest.mark.parametrize("suffix", ["", "%", "%Q", "constant", "%%", ".", "..", "%a"])
@@ -839,8 +790,7 @@ def test_a_suffix_that_names_nothing_is_reported_once_and_the_log_grows(
 def test_a_suffix_without_a_date_still_names_every_file(log: Log, locking: str, suffix: str) -> None:
     handler = log.open(locking=locking, backupCount=9)
     handler.suffix = suffix
-    for hour in ("10", "11", "12"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12")
     first = f"app.log.{time.strftime(suffix, time.gmtime(instant('10:00')))}"
     assert log.files() == {LIVE: b"12\n", first: b"10\n", f"{first}.1": b"11\n"}
 
@@ -852,8 +802,7 @@ def test_an_ext_match_that_is_none_costs_no_record(
     handler = log.open(backupCount=1)
     handler.extMatch = ext_match
     (log.folder / "app.log.neighbour").write_bytes(b"")
-    for hour in ("10", "11", "12"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12")
     found = log.files()
     assert b"".join(found[name] for name in sorted(found, key=len, reverse=True)).endswith(b"11\n12\n")
     assert len(told(capsys)) <= 1
@@ -868,17 +817,8 @@ def test_an_ext_match_that_is_none_costs_no_record(
 def test_a_namer_that_fails_is_reported_once_and_the_log_grows(
     log: Log, capsys: pytest.CaptureFixture[str], locking: str, namer: Any
 ) -> None:
-    handler = log.open(locking=locking, backupCount=3)
-    log.at("10:30", "one")
-    handler.namer = namer
-    for time_of_day in ("11:10", "11:20", "12:30"):
-        log.at(time_of_day, time_of_day)
-    assert log.files() == {LIVE: b"one\n11:10\n11:20\n12:30\n"}
-    (line,) = told(capsys)
+    line = report_of_a_broken("namer", namer, log, capsys, locking=locking)
     assert line.startswith("cannot rotate: ")
-    handler.namer = None
-    log.at("12:40", "mended")
-    assert log.files() == {LIVE: b"mended\n", "app.log.2021-11-22_10": b"one\n11:10\n11:20\n12:30\n"}
 
 
 def test_a_namer_that_chokes_on_a_neighbour_does_not_stop_the_upkeep(log: Log) -> None:
@@ -891,8 +831,7 @@ def test_a_namer_that_chokes_on_a_neighbour_does_not_stop_the_upkeep(log: Log) -
     (log.folder / "app.log.2021-99-99_99.log").write_bytes(b"not ours\n")
     handler = log.open(backupCount=1)
     handler.namer = namer
-    for hour in ("10", "11", "12"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12")
     assert log.files() == {
         LIVE: b"12\n",
         "app.log.2021-11-22_11.log": b"11\n",
@@ -904,16 +843,8 @@ def test_a_namer_that_chokes_on_a_neighbour_does_not_stop_the_upkeep(log: Log) -
 def test_a_rotator_that_fails_is_reported_once_and_the_log_grows(
     log: Log, capsys: pytest.CaptureFixture[str], locking: str
 ) -> None:
-    handler = log.open(locking=locking)
-    vars(handler)["rotator"] = lambda *_: 1 // 0
-    for time_of_day in ("10:30", "11:10", "11:20", "12:30"):
-        log.at(time_of_day, time_of_day)
-    assert log.files() == {LIVE: b"10:30\n11:10\n11:20\n12:30\n"}
-    (line,) = told(capsys)
+    line = report_of_a_broken("rotator", lambda *_: 1 // 0, log, capsys, locking=locking)
     assert line.startswith("cannot rotate: rotator failed: ZeroDivisionError")
-    vars(handler)["rotator"] = None
-    log.at("12:40", "mended")
-    assert log.files() == {LIVE: b"mended\n", "app.log.2021-11-22_10": b"10:30\n11:10\n11:20\n12:30\n"}
 
 
 @both_modes
@@ -927,8 +858,7 @@ def test_an_on_rotate_that_fails_is_reported_once_and_stops_nothing(
         raise LookupError("no such bucket")
 
     log.open(locking=locking, on_rotate=on_rotate, backupCount=1)
-    for hour in ("10", "11", "12"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12")
     assert log.files() == {LIVE: b"12\n", "app.log.2021-11-22_11": b"11\n"}
     assert given == ["app.log.2021-11-22_10", "app.log.2021-11-22_11"]
     assert told(capsys) == ["on_rotate failed: no such bucket"]
@@ -940,8 +870,7 @@ def test_a_header_that_fails_is_reported_once_and_left_out(
     log: Log, capsys: pytest.CaptureFixture[str], locking: str, answer: Callable[[], Any]
 ) -> None:
     log.open(locking=locking, header=answer)
-    for hour in ("10", "11", "12"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11", "12")
     assert log.files() == {
         LIVE: b"12\n",
         "app.log.2021-11-22_10": b"10\n",
@@ -957,8 +886,7 @@ def test_a_link_that_cannot_be_made_is_reported_once_and_made_when_it_can_be(
 ) -> None:
     links = tmp_path / "links"
     log.open(locking=locking, current_link=links / "current.log")
-    for hour in ("10", "11"):
-        log.at(f"{hour}:30", hour)
+    log.at_half_past("10", "11")
     assert log.files() == {LIVE: b"11\n", "app.log.2021-11-22_10": b"10\n"}
     (line,) = told(capsys)
     assert line.startswith("cannot make the link to the live file: ")

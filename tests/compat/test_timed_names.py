@@ -1,6 +1,5 @@
 """What the old files of the timed handler are called, which of them expire, and what is never touched."""
 
-import datetime as dt
 import logging
 import os
 import re
@@ -10,46 +9,22 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Type
 
 import pytest
 
-from concurrent_log_handler import ConcurrentTimedRotatingFileHandler
 from support.folder import LIVE
-
-Handler = ConcurrentTimedRotatingFileHandler
+from support.timed import Handler, TimedLog, in_its_time, instant
 
 both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])
 
 
-def instant(text: str, day: str = "2021-11-22") -> int:
-    """Return a time of day in UTC, long ago, so that files made now are of no earlier period."""
-    return int(dt.datetime.fromisoformat(f"{day} {text}+00:00").timestamp())
-
-
-class Log:
-    """A log in a folder of its own, and the clock on its wall."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.now = float(instant("10:00"))
-        self.handler: Optional[Handler] = None
-        self.failures: List[logging.LogRecord] = []
+class Log(TimedLog):
+    """A log that one handler after the other writes to."""
 
     def open(self, kind: Type[Handler] = Handler, **arguments: Any) -> Handler:
         """Open it, as a new process would that comes in the place of the one before."""
-        self.close()
-        self.handler = kind(self.folder / LIVE, **{"utc": True, **arguments})
-        vars(self.handler)["handleError"] = self.failures.append
-        return self.handler
-
-    def close(self) -> None:
-        if self.handler is not None:
-            self.handler.close()
+        self.end()
+        return super().open(kind, **arguments)
 
     def write(self, *texts: str) -> None:
-        handler = self.handler
-        assert handler is not None
-        for each in texts:
-            handler._log.settings = handler._log.settings  # which has it look at the clock
-            handler.handle(logging.makeLogRecord({"msg": each}))
-            handler._control.wait()
+        self.log_at(self.now, *texts)
 
     def write_for_hours(self, hours: int) -> None:
         """Log the hour once in each of the coming hours."""
@@ -73,21 +48,9 @@ def plant(folder: Path, *names: str) -> Dict[str, str]:
     return dict.fromkeys(names, "planted")
 
 
-@pytest.fixture(autouse=True)
-def _silence(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Let nothing be reported that a test does not ask for."""
-    yield
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
-    (tmp_path / "logs").mkdir()
-    log = Log(tmp_path / "logs")
-    monkeypatch.setattr(time, "time", lambda: log.now)
-    yield log
-    log.close()
-    assert log.failures == []
+def log(live: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
+    yield from in_its_time(Log(live.parent), monkeypatch, capsys)
 
 
 def date_in_the_middle(default: str) -> str:
@@ -399,11 +362,8 @@ def test_two_logs_of_which_one_name_begins_with_the_other_leave_each_other_alone
 
 def test_special_characters_in_the_name_of_the_log_stand_for_themselves(log: Log) -> None:
     name = "a[b]*?%Y(c+).log"
-    handler = Handler(log.folder / name, utc=True, backupCount=1)
-    log.handler, planted = (
-        handler,
-        plant(log.folder, "ab.log.2021-11-01_10", "a[b]*?2021(c+).log.2021-11-01_10"),
-    )
+    log.handlers.append(Handler(log.folder / name, utc=True, backupCount=1))
+    planted = plant(log.folder, "ab.log.2021-11-01_10", "a[b]*?2021(c+).log.2021-11-01_10")
     log.write_for_hours(4)
     assert log.files() == {name: "22-13", f"{name}.2021-11-22_12": "22-12", **planted}
 

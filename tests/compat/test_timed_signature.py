@@ -17,6 +17,7 @@ import pytest
 
 from concurrent_log_handler import ConcurrentTimedRotatingFileHandler
 from support.folder import HELPERS, LIVE, LOCK
+from support.timed import instant
 
 ARGUMENTS_OF_0_9_31: List[Tuple[str, Any]] = [
     ("filename", inspect.Parameter.empty),
@@ -39,9 +40,7 @@ ARGUMENTS_OF_0_9_31: List[Tuple[str, Any]] = [
     ("lock_file_directory", None),
     ("keep_file_open", True),
 ]
-START = (
-    1637575200  # 2021-11-22 10:00 UTC, a Monday; long ago, so that files made now are of no earlier period
-)
+START = instant("10:00")  # of a Monday
 HOUR, DAY = 3600, 24 * 3600
 
 both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])

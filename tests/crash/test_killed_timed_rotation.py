@@ -1,12 +1,7 @@
 """A process dies while it rotates by time; the next one leaves the folder, and the boundary, as if nothing had been."""
 
-import datetime as dt
 import functools
-import logging
-import mmap
 import re
-import struct
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Callable, List
@@ -15,7 +10,8 @@ import pytest
 
 from concurrent_log_handler.state import PAGE_SIZE
 from support.children import Children, Writer
-from support.folder import LIVE, LOCK, PAGE, Files, plant
+from support.clock import HOUR, Clock, Jumping
+from support.folder import LIVE, LOCK, PAGE, Files, dated, noted_boundary, plant
 from support.records import EVEN, even, lines
 from support.system import use_interruptible_system
 from support.writers import (
@@ -29,7 +25,6 @@ from support.writers import (
     kill_myself,
 )
 
-HOUR = 3_600
 FULL = 4
 """Records in a file before its time has come; with `maxBytes` as much as it may hold."""
 DEAD, HEIR, THIRD = 1, 2, 3
@@ -41,43 +36,6 @@ FOREIGN = dict.fromkeys(
 at_each_point = pytest.mark.parametrize("point", POINTS)
 in_both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])
 by_time_alone_or_by_size_too = pytest.mark.parametrize("max_bytes", [0, FULL * EVEN])
-
-
-class Clock:
-    """The wall clock of all processes of a test, which outlives them.
-
-    It stays behind the real one, so that the log never looks as if it were older than its records.
-    """
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8)
-        self.set(time.time() // HOUR * HOUR - 9 * HOUR)
-
-    def __call__(self) -> float:
-        return float(struct.unpack_from("=d", self._memory)[0])
-
-    def set(self, now: float) -> None:
-        struct.pack_into("=d", self._memory, 0, now)
-
-    def advance(self, seconds: float) -> None:
-        self.set(self() + seconds)
-
-
-class Jumping(WatchedTimedHandler):
-    """Notices at once that its clock has been set forward, not only when its lease has run out."""
-
-    noticed = 0.0
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        if self.clock() != self.noticed:
-            self.noticed = self.clock()
-            self.maxBytes = self.maxBytes  # who sets an option must not have to wait, either
-        return bool(super().handle(record))
-
-
-def backup(begin: float, counter: int = 0) -> str:
-    name = f"{LIVE}.{dt.datetime.fromtimestamp(begin, dt.timezone.utc):%Y-%m-%d_%H}"
-    return f"{name}.{counter}" if counter else name
 
 
 def records(writer: int, first: int, last: int) -> bytes:
@@ -109,16 +67,10 @@ class Scene:
     def writer(self, number: int, **interrupts: Deed) -> Writer:
         return self._children.writer(functools.partial(self.make, interrupts=interrupts), number)
 
-    def boundary(self) -> int:
-        """Return the next rollover, of which page and lock file say the same."""
-        noted = int((self.folder / LOCK).read_bytes())
-        assert int.from_bytes((self.folder / PAGE).read_bytes()[48:56], "little") == noted
-        return noted
-
     def found(self, drafts: bool = True) -> Files:
         """Return all that is in the folder, but for the helpers, once they are found in order."""
         files = {each.name: each.read_bytes() for each in self.folder.iterdir()}
-        self.boundary()
+        noted_boundary(self.folder)
         assert files.pop(LOCK).isdigit()
         assert len(files.pop(PAGE)) % 2 == PAGE_SIZE % 2
         for name, content in FOREIGN.items():
@@ -165,21 +117,21 @@ def test_somebody_mends_it(scene: Scene, point: str, max_bytes: int, heir_was_ru
     die(dying)
     scene.clock.advance(10)  # so that a boundary that is moved once more shows
     heir = early[0] if early else scene.writer(HEIR)
-    files: Files = {backup(scene.begin): records(DEAD, 1, count)}
+    files: Files = {dated(scene.begin): records(DEAD, 1, count)}
     boundary = (died_at if has_moved_boundary(point) else scene.clock()) + HOUR
     for number in range(1, FULL + 1):
         said = log(heir)
         # What the dead one had in the making, after its rotation was over, goes with the next rotation.
         found = scene.found(drafts=not heir_was_running or said.rotations > 0)
         assert found == {**files, LIVE: records(HEIR, 1, number)}
-        assert scene.boundary() == boundary
+        assert noted_boundary(scene.folder) == boundary
 
     # The next period is rotated once, too.
     scene.clock.set(boundary)
     log(heir)
-    files[backup(boundary - HOUR)] = records(HEIR, 1, FULL)
+    files[dated(boundary - HOUR)] = records(HEIR, 1, FULL)
     assert scene.found() == {**files, LIVE: records(HEIR, FULL + 1, FULL + 1)}
-    assert scene.boundary() == boundary + HOUR
+    assert noted_boundary(scene.folder) == boundary + HOUR
 
 
 @in_both_modes
@@ -193,11 +145,11 @@ def test_the_boundary_stays_when_it_was_the_size(scene: Scene, point: str) -> No
     heir = scene.writer(HEIR)
     log(heir, FULL + 1)
     assert scene.found() == {
-        backup(scene.begin): records(DEAD, 1, FULL),
-        backup(scene.begin, 1): records(HEIR, 1, FULL),
+        dated(scene.begin): records(DEAD, 1, FULL),
+        dated(scene.begin, 1): records(HEIR, 1, FULL),
         LIVE: records(HEIR, FULL + 1, FULL + 1),
     }
-    assert scene.boundary() == scene.begin + HOUR
+    assert noted_boundary(scene.folder) == scene.begin + HOUR
 
 
 @in_both_modes
@@ -213,11 +165,11 @@ def test_an_overdue_handler_may_die_while_it_is_made(scene: Scene, children: Chi
     assert dying.ended() == -9
     scene.clock.advance(10)
     heir = scene.writer(HEIR)
-    files = {backup(scene.begin): records(THIRD, 1, FULL)}
+    files = {dated(scene.begin): records(THIRD, 1, FULL)}
     assert scene.found() == {**files, LIVE: b""}
     log(heir, FULL)
     assert scene.found() == {**files, LIVE: records(HEIR, 1, FULL)}
-    assert scene.boundary() == (died_at if has_moved_boundary(point) else scene.clock()) + HOUR
+    assert noted_boundary(scene.folder) == (died_at if has_moved_boundary(point) else scene.clock()) + HOUR
 
 
 def make_only(connection: Connection, make: Callable[[], WatchedTimedHandler]) -> None:
@@ -249,10 +201,10 @@ def test_the_one_who_mends_it_may_die_of_that_too(
     for number in range(1, FULL + 1):
         log(third)
         assert scene.found() == {
-            backup(scene.begin): records(DEAD, 1, FULL),
+            dated(scene.begin): records(DEAD, 1, FULL),
             LIVE: records(THIRD, 1, number),
         }
-        assert scene.boundary() == moved_at + HOUR
+        assert noted_boundary(scene.folder) == moved_at + HOUR
 
 
 # ------------------------------------------------------------------------ after any system call
@@ -306,7 +258,7 @@ def test_it_may_die_after_any_system_call(
             first.log(FULL)
             first.handler.close()
             scene.clock.advance(HOUR)
-            files[backup(scene.begin)] = records(THIRD, 1, FULL)
+            files[dated(scene.begin)] = records(THIRD, 1, FULL)
         dying = children.start(die_after, scene, calls)
         code = dying.ended()
         assert code in (0, -9), f"killed after {calls} calls"
@@ -323,10 +275,10 @@ def test_it_may_die_after_any_system_call(
             die_rotating: (b"", records(DEAD, FULL + 1, FULL + 1)),
         }[die_after]
         if die_after is die_rotating:
-            files[backup(scene.begin)] = records(DEAD, 1, FULL)
+            files[dated(scene.begin)] = records(DEAD, 1, FULL)
         ends = [{**files, LIVE: each + records(HEIR, 1, FULL)} for each in (unwritten, written)]
         assert scene.found() in ends, f"killed after {calls} calls"
-        assert scene.boundary() == scene.clock() + HOUR
+        assert noted_boundary(scene.folder) == scene.clock() + HOUR
         if not code:
             assert scene.found() == ends[1]
     assert calls > 20
@@ -371,7 +323,7 @@ def test_it_may_die_after_any_system_call_of_the_upkeep(
         folder.mkdir()
         on_rotate = functools.partial(note, notes) if handing_on else None
         scene = Scene(folder, children, locking, 0, backupCount=1, on_rotate=on_rotate)
-        plant(folder, {backup(scene.begin - hours * HOUR): b"old\n" for hours in range(1, OLD + 1)})
+        plant(folder, {dated(scene.begin - hours * HOUR): b"old\n" for hours in range(1, OLD + 1)})
         dying = children.start(die_tidying, scene, calls)
         code = dying.ended()
         assert code in (0, -9), f"killed after {calls} calls"
@@ -380,18 +332,18 @@ def test_it_may_die_after_any_system_call_of_the_upkeep(
         heir = Scribe(scene.make(), HEIR)
         heir.log(FULL)
         heir.handler.close()  # waits for the upkeep, which may hold the lock: a record would not
-        begin = scene.boundary() - HOUR
+        begin = noted_boundary(scene.folder) - HOUR
         scene.clock.advance(HOUR)
         heir.log()
         heir.handler.close()
         assert (heir.handler.failures, heir.handler.reports) == ([], [])
         assert scene.found() == {
-            backup(begin): records(HEIR, 1, FULL),
+            dated(begin): records(HEIR, 1, FULL),
             LIVE: records(HEIR, FULL + 1, FULL + 1),
         }, f"killed after {calls} calls"
         found = handed_on(notes)
         if handing_on:
-            everything = [backup(scene.begin), backup(begin)]
+            everything = [dated(scene.begin), dated(begin)]
             assert found in (everything, everything[1:]), f"killed after {calls} calls"
             missed += [calls] if found != everything else []
     assert calls > 40

@@ -1,12 +1,7 @@
 """A process is stopped while it rotates by time; nobody waits for it, and no record gets lost when it goes on."""
 
-import datetime as dt
 import functools
 import itertools
-import logging
-import mmap
-import struct
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Callable, Dict, List, Sequence
@@ -16,7 +11,8 @@ import pytest
 from concurrent_log_handler.cli.reckoning import read_records
 from concurrent_log_handler.state import PAGE_SIZE
 from support.children import Children, Writer
-from support.folder import HELPERS, LIVE, LOCK, PAGE
+from support.clock import HOUR, Clock, Jumping
+from support.folder import HELPERS, LIVE, PAGE, dated, noted_boundary
 from support.records import EVEN, even, lines
 from support.system import use_interruptible_system
 from support.writers import (
@@ -30,43 +26,10 @@ from support.writers import (
     stop_myself,
 )
 
-HOUR = 3_600
 PATIENCE = 0.25
 FROZEN, FRESH, DYING, OTHERS = 4, 5, 6, (1, 2, 3)
 BEFORE, DURING = 10, 100
 """Records that each one logs before, and each of the others while one is frozen."""
-
-
-class Clock:
-    """The wall clock of all processes of a test.
-
-    It stays behind the real one, so that the log never looks as if it were older than its records.
-    """
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8)
-        self.set(time.time() // HOUR * HOUR - 9 * HOUR)
-
-    def __call__(self) -> float:
-        return float(struct.unpack_from("=d", self._memory)[0])
-
-    def set(self, now: float) -> None:
-        struct.pack_into("=d", self._memory, 0, now)
-
-    def advance(self, seconds: float) -> None:
-        self.set(self() + seconds)
-
-
-class Jumping(WatchedTimedHandler):
-    """Notices at once that its clock has been set forward, not only when its lease has run out."""
-
-    noticed = 0.0
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        if self.clock() != self.noticed:
-            self.noticed = self.clock()
-            self.maxBytes = self.maxBytes  # who sets an option must not have to wait, either
-        return bool(super().handle(record))
 
 
 class Scene:
@@ -107,18 +70,12 @@ class Scene:
             assert (said.failures, said.reports) == ((), ())
             assert said.slowest < 4 * PATIENCE
 
-    def boundary(self) -> int:
-        """Return the next rollover, of which page and lock file say the same."""
-        noted = int((self.folder / LOCK).read_bytes())
-        assert int.from_bytes((self.folder / PAGE).read_bytes()[48:56], "little") == noted
-        return noted
-
     def assert_every_record_once(
         self, said: List[Said], *periods: float, counters: Sequence[int] = ()
     ) -> None:
         """Assert that the files hold all that was logged, and are those of the periods that began then."""
         assert [(each.failures, each.reports) for each in said] == [((), ())] * len(said)
-        names = [backup(*each) for each in itertools.zip_longest(periods, counters, fillvalue=0)] + [LIVE]
+        names = [dated(*each) for each in itertools.zip_longest(periods, counters, fillvalue=0)] + [LIVE]
         assert sorted(each.name for each in self.folder.iterdir()) == sorted([*names, *HELPERS])
         assert len((self.folder / PAGE).read_bytes()) % 2 == PAGE_SIZE % 2
         found: Dict[int, List[int]] = {}
@@ -128,11 +85,6 @@ class Scene:
             ):
                 found.setdefault(writer, []).append(number)
         assert found == {each.account.writer: list(range(1, each.account.records + 1)) for each in said}
-
-
-def backup(begin: float, counter: float = 0) -> str:
-    name = f"{LIVE}.{dt.datetime.fromtimestamp(begin, dt.timezone.utc):%Y-%m-%d_%H}"
-    return f"{name}.{counter}" if counter else name
 
 
 @pytest.fixture
@@ -160,7 +112,7 @@ def test_nobody_waits_for_one_that_is_frozen_while_it_rotates(
     said = frozen.said()
     has_moved_boundary = POINTS.index(point) >= POINTS.index("reschedule")
     moved_at = first_end if has_moved_boundary else scene.clock()
-    assert scene.boundary() == moved_at + HOUR
+    assert noted_boundary(scene.folder) == moved_at + HOUR
 
     # All that is due now is done by the first who comes.
     everybody = [said, *(writer.log() for writer in scene.others)]
@@ -169,7 +121,7 @@ def test_nobody_waits_for_one_that_is_frozen_while_it_rotates(
         periods.append(first_end)
         moved_at = scene.clock()
     scene.assert_every_record_once(everybody, *periods)
-    assert scene.boundary() == moved_at + HOUR
+    assert noted_boundary(scene.folder) == moved_at + HOUR
 
     scene.clock.advance(HOUR)
     everybody = [writer.log() for writer in (frozen, *scene.others)]
@@ -196,7 +148,7 @@ def test_nobody_waits_for_one_that_is_frozen_while_it_mends_the_rotation_of_a_de
     frozen.resume()
     everybody = [dead, frozen.said(), *(writer.log() for writer in scene.others)]
     scene.assert_every_record_once(everybody, scene.begin)
-    assert scene.boundary() == scene.clock() + HOUR
+    assert noted_boundary(scene.folder) == scene.clock() + HOUR
 
 
 @pytest.mark.parametrize("point", POINTS[POINTS.index("publish") :])
@@ -215,8 +167,8 @@ def test_a_period_that_ends_while_one_is_frozen_over_a_full_file_keeps_its_recor
     everybody = [frozen.said(), fresh.log()]
     scene.assert_every_record_once(everybody, scene.begin, scene.begin, counters=(0, 1))
     # The frozen one's own record may follow: it was logged before the period ended, too.
-    assert (scene.folder / backup(scene.begin, 1)).read_bytes().startswith(lines(even, FRESH, (1, 2)))
-    assert scene.boundary() == scene.clock() + HOUR
+    assert (scene.folder / dated(scene.begin, 1)).read_bytes().startswith(lines(even, FRESH, (1, 2)))
+    assert noted_boundary(scene.folder) == scene.clock() + HOUR
 
 
 def make_with_a_stop(connection: Connection, make: Callable[[], WatchedTimedHandler]) -> None:
@@ -236,7 +188,7 @@ def test_nobody_waits_for_one_that_is_frozen_while_a_handler_is_made_for_an_over
     frozen.resume()
     everybody = [frozen.answer(), *(writer.log() for writer in scene.others)]
     scene.assert_every_record_once(everybody, scene.begin)
-    assert scene.boundary() == scene.clock() + HOUR
+    assert noted_boundary(scene.folder) == scene.clock() + HOUR
 
 
 def log_with_a_stop(connection: Connection, scene: Scene, calls: int) -> None:
@@ -267,6 +219,6 @@ def test_a_record_whose_writer_is_frozen_after_any_system_call_is_there_once(
         peer.log(DURING)
         frozen.resume()
         scene.assert_every_record_once([frozen.answer(), peer.log()], scene.begin)
-        assert scene.boundary() == scene.clock() + HOUR, calls
+        assert noted_boundary(scene.folder) == scene.clock() + HOUR, calls
         children.kill()
     assert calls > 20

@@ -3,13 +3,10 @@
 import datetime as dt
 import functools
 import itertools
-import logging
-import mmap
 import os
 import random
 import re
 import signal
-import struct
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,26 +17,13 @@ import pytest
 from concurrent_log_handler.cli.reckoning import mark, read_records
 from concurrent_log_handler.state import PAGE_SIZE
 from support.children import Child, Children
+from support.clock import HOUR, Clock, Jumping, Numbers
 from support.folder import HELPERS, LIVE, LOCK, PAGE
 from support.records import EVEN
 from support.writers import Said, Scribe, WatchedTimedHandler
 
-HOUR = 3_600
 BACKUP = re.compile(re.escape(LIVE) + r"\.([0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9-]+)(?:\.([1-9][0-9]*))?")
 LOGGED_AT = re.compile(rb"\] ([0-9.]+) ")
-
-
-class Numbers:
-    """Numbers that all processes forked from this one share; they outlive a kill."""
-
-    def __init__(self, count: int) -> None:
-        self._memory = mmap.mmap(-1, 8 * count)
-
-    def __getitem__(self, index: int) -> float:
-        return float(struct.unpack_from("=d", self._memory, 8 * index)[0])
-
-    def __setitem__(self, index: int, value: float) -> None:
-        struct.pack_into("=d", self._memory, 8 * index, value)
 
 
 class File(NamedTuple):
@@ -91,35 +75,6 @@ def assert_counters_are_consecutive(files: Sequence[File]) -> None:
 
 
 # ------------------------------------------------------------------------ one boundary for all
-
-
-class Clock:
-    """The wall clock of all processes of a test.
-
-    It stays behind the real one, so that the log never looks as if it were older than its records.
-    """
-
-    def __init__(self) -> None:
-        self._now = Numbers(1)
-        self._now[0] = time.time() // HOUR * HOUR - 12 * HOUR
-
-    def __call__(self) -> float:
-        return self._now[0]
-
-    def advance(self, seconds: float) -> None:
-        self._now[0] += seconds
-
-
-class Jumping(WatchedTimedHandler):
-    """Notices at once that its clock has been set forward, not only when its lease has run out."""
-
-    noticed = 0.0
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        if self.clock() != self.noticed:
-            self.noticed = self.clock()
-            self.maxBytes = self.maxBytes  # who sets an option must not have to wait, either
-        return bool(super().handle(record))
 
 
 def make_handler(live: Path, clock: Clock, locking: str, max_bytes: int = 0) -> WatchedTimedHandler:

@@ -1,5 +1,6 @@
 """The folder of a log as a whole: planted beforehand, read back, foretold, and compared."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Sequence
 
@@ -66,6 +67,20 @@ def logged(files: Mapping[str, bytes], records: Iterable[bytes], max_bytes: int,
 def rotations_on_page(folder: Path) -> int:
     """Return how many rotations the page has counted."""
     return int.from_bytes((folder / PAGE).read_bytes()[16:24], "little")
+
+
+def dated(begin: float, counter: float = 0) -> str:
+    """Return the name of the backup with the records of the hour that began then."""
+    name = f"{LIVE}.{dt.datetime.fromtimestamp(begin, dt.timezone.utc):%Y-%m-%d_%H}"
+    return f"{name}.{counter}" if counter else name
+
+
+def noted_boundary(folder: Path) -> int:
+    """Return the next rollover, once lock file and page are found to agree on it, in their forms."""
+    noted = (folder / LOCK).read_bytes()
+    boundary = int.from_bytes((folder / PAGE).read_bytes()[48:56], "little")
+    assert noted == str(boundary).encode("ascii")
+    return boundary
 
 
 def numbers_found(live: Path) -> Dict[int, List[int]]:

@@ -1,0 +1,57 @@
+"""What the processes of a test share without asking each other: numbers, and the clock on the wall."""
+
+import logging
+import mmap
+import struct
+import time
+
+from support.writers import WatchedTimedHandler
+
+HOUR = 3_600
+
+
+class Numbers:
+    """Numbers that all processes forked from this one share; they outlive a kill."""
+
+    def __init__(self, count: int) -> None:
+        self._memory = mmap.mmap(-1, 8 * count)
+
+    def __getitem__(self, index: int) -> float:
+        return float(struct.unpack_from("=d", self._memory, 8 * index)[0])
+
+    def __setitem__(self, index: int, value: float) -> None:
+        struct.pack_into("=d", self._memory, 8 * index, value)
+
+
+class Clock:
+    """The wall clock of all processes of a test, at a full hour at first.
+
+    It stays behind the real one, so that the log never looks as if it were older than its records.
+    """
+
+    def __init__(self) -> None:
+        self._now = Numbers(1)
+        self.set(time.time() // HOUR * HOUR - 12 * HOUR)
+
+    def __call__(self) -> float:
+        return self._now[0]
+
+    def set(self, now: float) -> None:
+        """Let it be that time."""
+        self._now[0] = now
+
+    def advance(self, seconds: float) -> None:
+        """Let it be that much later."""
+        self.set(self() + seconds)
+
+
+class Jumping(WatchedTimedHandler):
+    """Notices at once that its clock has been set forward, not only when its lease has run out."""
+
+    noticed = 0.0
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if self.clock() != self.noticed:
+            self.noticed = self.clock()
+            self.maxBytes = self.maxBytes  # who sets an option must not have to wait, either
+        return bool(super().handle(record))
