@@ -9,13 +9,14 @@ its name would go to the youngest, which would then count as the oldest, and exp
 import abc
 import contextlib
 import os
-from typing import Callable, Iterable, List, NamedTuple, Optional, Set, Tuple
+import re
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
-from concurrent_log_handler.naming import DatedName, DatedNames
+from concurrent_log_handler.naming import DatedName, DatedNames, number_of, numbered
 from concurrent_log_handler.system import System, is_regular
 
 PROBES = 32  # so many single looks cost less than one at a large directory
-ANY_NUMBER = float("inf")
+LONGEST_NUMBER = 8  # digits
 
 KindOf = Callable[[str], Optional[bool]]
 
@@ -51,17 +52,22 @@ class Backups(abc.ABC):
 class NumberedBackups(Backups):
     """`app.log.1`, `app.log.2`, …: the youngest has number 1."""
 
-    def __init__(self, system: System, directory: str, backup_name: Callable[[int], str]) -> None:
+    def __init__(
+        self, system: System, log: str, backup_name: Callable[[int], str], most: Callable[[], int]
+    ) -> None:
         """Prepare to look.
 
         Args:
             system: the system calls.
-            directory: where the log is.
+            log: the path of the log.
             backup_name: the path of the backup with a number.
+            most: how many may be kept at present.
 
         """
         self._system = system
-        self._directory = directory
+        self._log = log
+        self._directory = os.path.dirname(log)
+        self._most = most
         self._backup_name = backup_name
 
     def row(self, keep: float) -> List[str]:
@@ -97,8 +103,36 @@ class NumberedBackups(Backups):
         return path
 
     def standing(self) -> List[Standing]:
-        """Return the row of those that there are, the oldest first."""
-        return _standing(self._system, reversed(self.row(ANY_NUMBER) or [self._backup_name(1)]))
+        """Return all whose number is one that can be kept, and the row that goes on there, the oldest first.
+
+        From one look at the directory, not along the row: that has a gap while a peer renames it. Were
+        the row taken to end there, what is beyond would be spared, and younger ones would expire.
+        """
+        first = self._backup_name(1)
+        if first == self._backup_name(2):  # a namer that knows no numbers
+            return _standing(self._system, [first])
+        found: Dict[int, str] = {}
+        for path in _paths_beside(self._system, first):
+            for number in self._numbers_in(path, first):
+                if self._backup_name(number) == path:
+                    found[number] = path
+        end = self._most() + 1
+        while end in found:  # more were allowed once
+            end += 1
+        found = {number: path for number, path in found.items() if number < end}
+        return _standing(self._system, (found[number] for number in sorted(found, reverse=True)))
+
+    def _numbers_in(self, path: str, first: str) -> Iterable[int]:
+        """Return what may be the number in a path: anywhere in the name, if a namer may have put it there."""
+        if first == numbered(self._log, 1):
+            number = number_of(self._log, path)
+            return [] if number is None else [number]
+        return {
+            int(run[start:end])
+            for run in re.findall("[0-9]+", os.path.basename(path))
+            for start in range(len(run))
+            for end in range(start + 1, min(start + LONGEST_NUMBER, len(run)) + 1)
+        }
 
     def _kinds(self) -> KindOf:
         """Return what tells whether a path is a file, from one look at the directory."""
@@ -137,7 +171,7 @@ class DatedBackups(Backups):
         first = names.path(self._date())
         counters = [
             counter
-            for counter in (names.counter_of(first, path) for path in self._paths(first))
+            for counter in (names.counter_of(first, path) for path in _paths_beside(self._system, first))
             if counter is not None
         ]
         return names.further(first, max(counters, default=-1) + 1)
@@ -146,19 +180,20 @@ class DatedBackups(Backups):
         """Return those whose names read back, the oldest first."""
         names = self._names()
         found: List[Tuple[DatedName, str]] = []
-        for path in self._paths(names.path(self._date())):
+        for path in _paths_beside(self._system, names.path(self._date())):
             name = names.read(path)
             if name is not None:
                 found.append((name, path))
         return _standing(self._system, (path for _, path in sorted(found)))
 
-    def _paths(self, sibling: str) -> List[str]:
-        """Return all paths in the directory of a backup."""
-        directory = os.path.dirname(sibling)
-        try:
-            return [os.path.join(directory, name) for name in self._system.list_names(directory)]
-        except FileNotFoundError:
-            return []
+
+def _paths_beside(system: System, path: str) -> List[str]:
+    """Return all paths in the directory of a backup."""
+    directory = os.path.dirname(path)
+    try:
+        return [os.path.join(directory, name) for name in system.list_names(directory)]
+    except FileNotFoundError:
+        return []
 
 
 def _standing(system: System, paths: Iterable[str]) -> List[Standing]:

@@ -74,7 +74,9 @@ class Files:
     def _backups(self) -> Backups:
         timing = self.hooks.timing
         if timing is None or self.timetable is None:
-            return NumberedBackups(self.system, self.names.directory, self.hooks.backup_name)
+            return NumberedBackups(
+                self.system, self.names.log, self.hooks.backup_name, lambda: self.settings.backup_count
+            )
         return DatedBackups(self.system, timing.names, self.timetable.date)
 
     def must_be_exclusive(self) -> bool:

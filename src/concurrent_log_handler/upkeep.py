@@ -29,7 +29,7 @@ from typing import ContextManager, Dict, Iterator, List, Optional, Set
 from concurrent_log_handler.backups import Standing
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.files import Files
-from concurrent_log_handler.retention import Backup, expired
+from concurrent_log_handler.retention import Backup, Limits, expired
 from concurrent_log_handler.sealing import delete
 from concurrent_log_handler.state import Identity, Page, identity_of
 
@@ -149,23 +149,28 @@ class Upkeep:
         free = 0 if limits.min_free_bytes is None else files.system.free_bytes(files.names.directory)
         own = self._standing(own_rule or [])
         while True:
-            standing = {each.path: each for each in files.backups.standing()}
-            backups = [
-                Backup(each.path, each.status.st_size, each.status.st_mtime) for each in standing.values()
-            ]
-            doomed = [
-                standing[each.path]
-                for each in expired(backups, limits, files.hooks.now(), free + self._freed)
-            ]
-            doomed = [each for each in (*doomed, *own) if identity_of(each.status) not in self._seen]
+            doomed = self._doomed(limits, free + self._freed) + self._unseen(own)
             if not doomed:
                 break
             with self._lock() as page:
                 for each in doomed[:AT_ONCE]:
+                    if not self._still_is(each.path, identity_of(each.status)) and each not in own:
+                        # Renamed meanwhile: look again. To go on with younger ones would tear the row apart.
+                        break
                     self._delete(page, each)
             time.sleep(PAUSE)
         if self._all_could_be_deleted:
             files.hooks.settled(CANNOT_DELETE)
+
+    def _doomed(self, limits: Limits, free: int) -> List[Standing]:
+        """Return what expires, the oldest first."""
+        standing = {each.path: each for each in self._files.backups.standing()}
+        backups = [Backup(each.path, each.status.st_size, each.status.st_mtime) for each in standing.values()]
+        doomed = expired(backups, limits, self._files.hooks.now(), free)
+        return self._unseen([standing[each.path] for each in doomed])
+
+    def _unseen(self, backups: List[Standing]) -> List[Standing]:
+        return [each for each in backups if identity_of(each.status) not in self._seen]
 
     def _standing(self, paths: List[str]) -> List[Standing]:
         """Return those of the paths that the user's own rule gives at which there is a file."""

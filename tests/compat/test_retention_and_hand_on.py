@@ -569,8 +569,8 @@ def test_none_is_forgotten_while_a_peer_is_about_to_rename_many(
     handler.doRollover()
     close_well(handler)
     close_well(suspended)
-    # The second one was beyond the gap in the row when its turn came.
-    assert called[:3] == [even(1, 1), even(1, 1 + 2 * FULL), even(1, 1 + FULL)]
+    # The second one was beyond a gap in the row when its turn came.
+    assert called[:3] == [even(1, 1), even(1, 1 + FULL), even(1, 1 + 2 * FULL)]
 
 
 def fork_in_a_callback(connection: Connection, make: Make, live: Path, notes: Path, locking: str) -> None:
