@@ -274,6 +274,7 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
             settled=self._settled,
             trace=self._trace,
             after_step=self._after_step,
+            exclusively=lambda: contextlib.ExitStack() if self.lock is None else self.lock,
         )
 
     def _after_step(self, step: str) -> None:

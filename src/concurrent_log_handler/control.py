@@ -25,28 +25,28 @@ class Control:
         self._timetable = log.files.timetable
         self.has_begun = False
 
-    @entrance
     def rotate(self) -> None:
         """Rotate now, whatever the size, and do the upkeep; a failure is reported.
 
         A peer that holds the lock is waited for, some seconds, while other threads log on.
         """
         deadline = time.monotonic() + PATIENCE
-        held = self._log.holds_lock()  # by the append during which the user's rule has asked for it
         try:
-            while not self._rotate_now(held):
+            while not self._rotate_now():
                 if time.monotonic() >= deadline:
                     raise TimeoutError("a peer holds the lock, or on_rotate is at work")
                 time.sleep(PAUSE)
         except OSError as error:
             self._files.hooks.report("cannot rotate", error)
             return
-        self._see_to_upkeep(in_thread=held)
+        self._see_to_upkeep()
 
-    def _rotate_now(self, held: bool) -> bool:
+    @entrance
+    def _rotate_now(self) -> bool:
         """Rotate; return False if it has to be tried again."""
         log, files = self._log, self._files
-        with log.guard:
+        with log.exclusively():
+            held = log.holds_lock()  # by the append during which the user's rule has asked for it
             if not log.opened:
                 log.look_around()
             if not log.can_be_locked():
@@ -64,13 +64,15 @@ class Control:
                         files.close_helpers()
             return done or not files.moves  # between two helpings, peers that need the lock get it
 
-    def _see_to_upkeep(self, *, in_thread: bool) -> None:
-        if self._files.owes_upkeep:
-            self._files.owes_upkeep = False
-            if in_thread:
-                self._files.owes_upkeep = not self._log.background.tidy(may_work_here=False)
-            else:
-                self._log.background.tidy_here()
+    @entrance
+    def _see_to_upkeep(self) -> None:
+        log, files = self._log, self._files
+        with log.exclusively():
+            held = log.holds_lock()
+        if files.owes_upkeep:
+            files.owes_upkeep = held and not log.background.tidy(may_work_here=False)
+            if not held:
+                log.background.tidy_here()
 
     @entrance
     def begin(self) -> None:
@@ -79,7 +81,7 @@ class Control:
         So a process that has made a handler, and forks, has nothing open.
         """
         log, files = self._log, self._files
-        with log.guard:
+        with log.exclusively():
             try:
                 log.look_around()
                 if log.can_be_locked() and files.try_lock(files.settings.patience):
@@ -92,7 +94,7 @@ class Control:
             log.forget()
         if self._timetable is not None:
             self._timetable.propose()
-        self._see_to_upkeep(in_thread=False)
+        self._see_to_upkeep()
 
     def wait(self, pause: Callable[[float], object] = time.sleep) -> None:
         """Wait, some seconds at the most, for what is being done in the background.
@@ -154,10 +156,10 @@ class Control:
         timetable, files = self._timetable, self._files
         if timetable is None:
             return
-        if self._log.holds_lock():
-            timetable.agree()
-            return
-        with self._log.guard:
+        with self._log.exclusively():
+            if self._log.holds_lock():
+                timetable.agree()
+                return
             files.refresh_page(make=False)
             files.glance_at_time()
             if not self._log.opened:
@@ -169,11 +171,11 @@ class Control:
         log, files, timetable = self._log, self._files, self._timetable
         if timetable is None:
             return
-        if self._log.holds_lock():
-            timetable.keep()
-            return
         at = timetable.at
-        with log.guard:
+        with log.exclusively():
+            if log.holds_lock():
+                timetable.keep()
+                return
             if not log.opened:
                 log.look_around()
             if log.can_be_locked() and files.try_lock(PATIENCE):

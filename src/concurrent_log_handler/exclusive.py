@@ -23,7 +23,6 @@ from typing import Callable, ContextManager, Optional
 
 from concurrent_log_handler.files import LOST_DESCRIPTOR, Files
 from concurrent_log_handler.fragments import Fragments
-from concurrent_log_handler.lock import BESIDE, SHARING
 from concurrent_log_handler.state import SURVEY
 from concurrent_log_handler.system import System
 from concurrent_log_handler.view import ALWAYS, NEVER, SHARE, UNSTABLE, View
@@ -87,7 +86,7 @@ class ExclusiveAppender:
     def append(self, data: bytes, occasion: object = None) -> None:
         """Append one record; raise `OSError`, with nothing of it in the file, if that fails."""
         lock, view = self._lock, self._view
-        if self._clock() >= self._until or view is None or view.size >= view.full_at or lock.held or BESIDE:
+        if self._clock() >= self._until or view is None or view.size >= view.full_at or lock.held:
             self._attend(data, occasion)
             return
         stands = False
@@ -115,8 +114,6 @@ class ExclusiveAppender:
 
     def append_attended(self, data: bytes, occasion: object) -> None:
         """Append one record after a look at the lock and the page, and open what is not open."""
-        if BESIDE and self._append_beside(data):
-            return
         if self._lock.held or not self._lock.acquire(None):
             # A signal handler or a finalizer logs while this thread appends or rotates. The lock
             # is ours, so the record is safe; to rotate is the business of the interrupted append.
@@ -143,16 +140,6 @@ class ExclusiveAppender:
             self._lock.release()
             if not self._files.settings.keep_file_open:
                 self._files.close_helpers()
-
-    def _append_beside(self, data: bytes) -> bool:
-        """Append while upkeep of this process holds the lock; return False if it does not."""
-        if not self._lock.is_held_beside():
-            return False
-        with SHARING:
-            if not self._lock.is_held_beside():
-                return False
-            self._append_to(self._files.open_live(UNSTABLE), data)
-            return True
 
     def look_again(self) -> None:
         """Attend to the next record: settings or surroundings may have changed."""

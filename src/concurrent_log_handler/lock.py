@@ -8,23 +8,14 @@ rotates (by a signal handler, a finalizer) finds it taken, or joins it where it 
 
 import errno
 import os
-import threading
 import time
 from types import CodeType
-from typing import Callable, Dict, Optional, Set, TypeVar
+from typing import Callable, Optional, Set, TypeVar
 
 from concurrent_log_handler.system import System
 
 PAUSE = 0.001
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-# Locks that are held by the upkeep of this process: by their path, the process that has them. Upkeep has a
-# description of its own; who appends under the lock would wait for its own process, and for ever if what
-# upkeep does comes to log (a finalizer, a signal handler). So it appends *beside* it instead: the lock
-# keeps all other processes away, and upkeep never touches the live file. `SHARING` is held for such an
-# append, and for the moment in which upkeep frees the lock.
-BESIDE: Dict[str, int] = {}
-SHARING = threading.RLock()
 
 # The functions from which the lock is taken: what interrupts one of them finds its frame on the stack.
 ENTRANCES: Set[CodeType] = set()
@@ -90,23 +81,6 @@ class FileLock:
         """
         self.depth = 1
         self.release()
-
-    def acquire_beside(self) -> bool:
-        """Try to take the lock so that others of this process may append meanwhile; return whether it is ours."""
-        if self._path in BESIDE or not self.acquire(0.0):
-            return False
-        BESIDE[self._path] = os.getpid()
-        return True
-
-    def release_beside(self) -> None:
-        """Free the lock that was taken by `acquire_beside`."""
-        with SHARING:
-            BESIDE.pop(self._path, None)
-            self.release()
-
-    def is_held_beside(self) -> bool:
-        """Tell whether upkeep of this process has the lock; true as long as `SHARING` is held, if it is."""
-        return BESIDE.get(self._path) == os.getpid()
 
     def join(self) -> None:
         """Share the lock of the code that this has interrupted, which will free it.

@@ -25,11 +25,12 @@ part in the rotation. A log that can neither be locked nor rotated (read-only di
 appended to, without more. Devices, pipes and sockets are written to, and nothing else.
 """
 
+import contextlib
 import os
 import sys
 import threading
 import time
-from typing import Any, Optional, Union
+from typing import Any, ContextManager, Optional, Union
 
 from concurrent_log_handler.background import Background
 from concurrent_log_handler.exclusive import ExclusiveAppender
@@ -44,6 +45,7 @@ from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks
 from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import EXCLUSIVE, LEASE, SURVEY, Page, PageError
 from concurrent_log_handler.system import System
+from concurrent_log_handler.upkeep import SharedLog
 from concurrent_log_handler.view import ALWAYS, NEVER, SHARE, UNSTABLE, View
 
 BACK_OFF = 1.0
@@ -52,7 +54,7 @@ PAUSE = 0.001
 Appender = Union[ExclusiveAppender, BareAppender, DeviceAppender]
 
 
-class LogFile(Member):
+class LogFile(Member, SharedLog):
     """A log that many processes append to."""
 
     def __init__(self, system: System, names: Names, settings: Settings, hooks: Hooks) -> None:
@@ -60,9 +62,8 @@ class LogFile(Member):
         self._hooks = hooks
         self.path = names.log
         self.files = Files(system, names, settings, hooks)
-        self._new_files = lambda: Files(system, names, self.files.settings, hooks)
         self._fragments = Fragments(self.files)
-        self.background = Background(self._new_files, lambda: self.guard, self._rotated_in_background)
+        self.background = Background(self)
         self._write = system.write
         self._clock = time.monotonic
         self.guard = threading.RLock()
@@ -122,6 +123,22 @@ class LogFile(Member):
             view.size += written
         elif not self._settle(view, data, written):
             self._append_again(data, occasion)
+
+    def exclusively(self) -> ContextManager[object]:
+        """Hold what the threads of this process exclude each other by: the handler's lock, then the guard.
+
+        In this order, as each record does. Who does not come from `logging`, and takes the guard alone,
+        may come to log under it (a finalizer, code of the user's), and then wait for one who has the
+        handler's lock, and waits for the guard.
+        """
+        both = contextlib.ExitStack()
+        both.enter_context(self._hooks.exclusively())
+        try:
+            both.enter_context(self.guard)
+        except BaseException:
+            both.close()
+            raise
+        return both
 
     def can_be_locked(self) -> bool:
         """Tell whether the log is one that is rotated, as far as it has been looked at."""
@@ -385,13 +402,8 @@ class LogFile(Member):
             if files.owes_upkeep:
                 files.owes_upkeep = not self.background.tidy(may_work_here=not locked)
         elif files.moves:
-            self.background.finish(files.moves, may_work_here=not locked)
+            self.background.finish(may_work_here=not locked)
         return rotated
-
-    def _rotated_in_background(self, rotations: int) -> None:
-        if rotations:
-            self.files.rotations += rotations
-            self.end_leases()
 
     def end_leases(self) -> None:
         """Let all handlers of this process on this log look before their next record.

@@ -10,8 +10,6 @@ import sys
 import weakref
 from typing import Iterator, List
 
-from concurrent_log_handler.lock import BESIDE
-
 # Before 3.7 nothing tells a child that it was forked, so the process ids are compared each time.
 FORKS_UNSEEN = not hasattr(os, "register_at_fork")
 
@@ -48,7 +46,6 @@ def logs_at(path: str) -> Iterator[Member]:
 
 
 def _forget_all() -> None:
-    BESIDE.clear()
     for log in all_logs():
         log.forget()
 

@@ -42,7 +42,7 @@ import contextlib
 import errno
 import os
 import time
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, ContextManager, List, NamedTuple, Optional, Sequence, Tuple
 
 from concurrent_log_handler.backups import Backups
 from concurrent_log_handler.drafts import Draft, DraftRoom, existing
@@ -82,6 +82,7 @@ class Hooks(NamedTuple):
         settled: a cause has gone.
         trace: tell what is being done, None unless asked for.
         after_step: called with the name of each step of a rotation.
+        exclusively: gives the lock of the handler itself, which is always taken before all others.
 
     """
 
@@ -100,6 +101,7 @@ class Hooks(NamedTuple):
     settled: Callable[[str], None]
     trace: Optional[Callable[[str], None]]
     after_step: Callable[[str], None]
+    exclusively: Callable[[], ContextManager[object]]
 
 
 class Site(NamedTuple):

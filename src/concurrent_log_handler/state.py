@@ -88,6 +88,7 @@ WAITING_OFFSET = RING_OFFSET + SLOTS * SLOT_SIZE
 MOST_WAITING = (PAGE_SIZE - WAITING_OFFSET) // NUMBER.size
 
 Identity = Tuple[int, int]
+InHand = bytes
 
 
 def new_page(has_predecessor: bool) -> bytes:
@@ -274,11 +275,16 @@ class Page:
         is_so = inode and 0 < until / 1e9 - time.monotonic() <= LONGEST_IN_HAND
         return (device, inode) if is_so else None
 
-    def take_in_hand(self, backup: Optional[Identity]) -> None:
-        """Say which backup user code is at work on from now on; None when that is over."""
-        until = monotonic_ns() + int(LONGEST_IN_HAND * 1e9)
-        data = IN_HAND.pack(0, 0, 0) if backup is None else IN_HAND.pack(*backup, until)
-        self._system.write_at(self.fd, data, IN_HAND_OFFSET)
+    def take_in_hand(self, backup: Identity) -> InHand:
+        """Say which backup user code is at work on from now on; return what to put down then."""
+        in_hand = IN_HAND.pack(*backup, monotonic_ns() + int(LONGEST_IN_HAND * 1e9))
+        self._system.write_at(self.fd, in_hand, IN_HAND_OFFSET)
+        return in_hand
+
+    def put_down(self, in_hand: InHand) -> None:
+        """Say that user code is done with a backup, unless it took so long that a peer has another one in hand."""
+        if self._system.read_at(self.fd, IN_HAND.size, IN_HAND_OFFSET) == in_hand:
+            self._system.write_at(self.fd, bytes(IN_HAND.size), IN_HAND_OFFSET)
 
     def waiting(self) -> List[int]:
         """Return the inodes of the backups that are to be handed on, the oldest first."""

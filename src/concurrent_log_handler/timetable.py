@@ -139,9 +139,12 @@ class Timetable:
         if noted == paged == self.at and EARLIEST <= self.at <= now + self._timing.interval():
             return
         possible = self._possible(now, noted, paged)
-        # The later one: a lock file that may only be read keeps its old time, and so does a page while
-        # 0.9.x rotates.
-        self.at = max(possible) if possible else self._from_log(now, 0.0)
+        # The later one: the page keeps its old time while 0.9.x rotates, and so does a lock file that others
+        # must not write to.
+        if paged in possible and not self._lock.writable:
+            self.at = paged
+        else:
+            self.at = max(possible) if possible else self._from_log(now, 0.0)
         if noted in possible:
             self._settled(NOT_USABLE)
         elif content or (self._lock.was_there and not self._made_it_empty):

@@ -18,48 +18,100 @@ that hangs must not keep a log from being rotated and expired.
 
 No code of the user runs under the lock. What could ask it (the namer, for each name in the directory)
 is asked before, and under the lock each file is looked at once more: is it still the one that had
-this name? Finalizers and signal handlers may run at any moment all the same, and log: see `BESIDE`
-in `lock.py`.
+this name? Finalizers and signal handlers may run at any moment all the same, and log. So upkeep uses
+the very lock that its process appends under, and takes it as an append does: the handler's own
+lock first, then the guard, then the file's. A record that is logged in the middle of it finds
+all three to be its own. Other threads wait for a few deletions at a time.
 """
 
-import contextlib
+import abc
+import functools
 import time
-from typing import ContextManager, Dict, Iterator, List, Optional, Set
+from typing import Callable, ContextManager, Dict, List, Optional, Set, TypeVar
 
 from concurrent_log_handler.backups import Standing
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.files import Files
+from concurrent_log_handler.lock import entrance
 from concurrent_log_handler.retention import Backup, Limits, expired
+from concurrent_log_handler.rotation import SHIFTS_AT_ONCE
 from concurrent_log_handler.sealing import delete
-from concurrent_log_handler.state import Identity, Page, identity_of
+from concurrent_log_handler.state import Identity, InHand, Page, identity_of
+from concurrent_log_handler.system import is_regular
 
-AT_ONCE = 32
+AT_ONCE = 4
 PAUSE = 0.001
 PATIENCE = 5.0
 CANNOT_DELETE = "cannot delete an old file"
 CANNOT_TIDY_UP = "cannot tidy up after a rotation"
 
 
+T = TypeVar("T")
+
+
 class BusyError(Exception):
     """Somebody else has the lock for long; a later rotation will come back to what is left."""
 
 
+class SharedLog(abc.ABC):
+    """What upkeep needs to know of the log that it works for."""
+
+    files: Files
+    opened: bool
+
+    @abc.abstractmethod
+    def exclusively(self) -> ContextManager[object]:
+        """Hold what the threads of this process exclude each other by."""
+
+    @abc.abstractmethod
+    def holds_lock(self) -> bool:
+        """Tell whether a call that this one has interrupted, or comes from, holds the lock."""
+
+    @abc.abstractmethod
+    def end_leases(self) -> None:
+        """Let all handlers of this process on this log look before their next record."""
+
+
+@entrance
+def take(log: SharedLog) -> bool:
+    """Try to take the lock of a log, its threads excluded; return whether it is ours."""
+    files = log.files
+    if log.holds_lock():  # of what this has interrupted, who looks after it
+        files.lock.depth += 1
+        return True
+    if not files.try_lock():
+        return False
+    try:
+        files.refresh_page(make=False)
+        files.recover()
+    except BaseException:
+        let_go(log)
+        raise
+    return True
+
+
+def let_go(log: SharedLog) -> None:
+    """Free the lock, and close again what has been opened for it."""
+    files = log.files
+    if files.lock.depth > 1:
+        files.lock.depth -= 1
+        return
+    files.lock.release()
+    if not log.opened:
+        files.pages.close()
+        files.close()
+
+
 class Upkeep:
-    """One turn of it, with files of its own."""
+    """One turn of it."""
 
-    def __init__(self, files: Files, guard: ContextManager[bool]) -> None:
-        """Prepare.
-
-        Args:
-            files: the files of the log, of which this is the only user.
-            guard: what the threads of this process hold while they wait for the lock.
-
-        """
-        self._files = files
-        self._guard = guard
+    def __init__(self, log: SharedLog) -> None:
+        self._log = log
+        self._files = log.files
         self._seen: Set[Identity] = set()  # no file is tried twice in one turn
         self._freed = 0
         self._all_could_be_deleted = True
+        self._in_hand: Optional[InHand] = None
 
     def run(self) -> None:
         """Do all that there is to do; failures are reported."""
@@ -74,65 +126,67 @@ class Upkeep:
         else:
             files.hooks.settled(CANNOT_TIDY_UP)
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[Optional[Page]]:
-        """Hold the lock; give the page as it stands now, mended where dead processes left it open."""
-        files = self._files
+    def _under_lock(self, do: Callable[[Optional[Page]], T]) -> T:
+        """Do something with the page, the lock held, and what dead processes left mended."""
         deadline = time.monotonic() + PATIENCE
-        while not self._try_lock():
+        while True:
+            with self._log.exclusively():
+                if take(self._log):
+                    try:
+                        page = self._files.page
+                        return do(page if page is not None and page.writable else None)
+                    finally:
+                        let_go(self._log)
             if time.monotonic() >= deadline:
                 raise BusyError
             time.sleep(PAUSE)
-        try:
-            files.refresh_page(make=False)
-            files.recover()
-            page = files.page
-            yield page if page is not None and page.writable else None
-        finally:
-            files.lock.release_beside()
-
-    def _try_lock(self) -> bool:
-        with self._guard:  # so none of them is waiting for the lock when it gets ours
-            return self._files.lock.acquire_beside()
 
     # ---- handing on
 
     def _hand_on_all(self) -> None:
         hand_on = self._files.hooks.hand_on()
-        while hand_on is not None:
-            path = self._take_next()
+        while hand_on is not None and self._under_lock(self._is_one_waiting):
+            standing = {each.status.st_ino: each for each in self._files.backups.standing()}
+            path = self._under_lock(functools.partial(self._take_next, standing))
             if path is None:
                 return
-            try:
-                hand_on(path)
-            finally:
-                with self._lock() as page:
-                    if page is not None:
-                        page.take_in_hand(None)
+            if path:
+                try:
+                    hand_on(path)
+                finally:
+                    self._under_lock(self._put_down)
 
-    def _take_next(self) -> Optional[str]:
-        """Take the oldest backup off the list and in hand; None if there is none, or another has one."""
-        while True:
-            with self._lock() as page:
-                if page is None or not page.waiting() or self._must_not_move(page):
-                    return None
-            standing = {each.status.st_ino: each for each in self._files.backups.standing()}
-            with self._lock() as page:
-                waiting = [] if page is None or self._must_not_move(page) else page.waiting()
-                ready = [standing[inode] for inode in waiting if inode in standing]
-                if page is None or not ready:
-                    return None
-                path, identity = ready[0].path, identity_of(ready[0].status)
-                if self._still_is(path, identity):
-                    page.take_in_hand(identity)
-                    waiting.remove(identity[1])
-                    page.set_waiting(waiting)
-                    return path
-            # It has got another number meanwhile.
+    def _is_one_waiting(self, page: Optional[Page]) -> bool:
+        """Tell whether there is something to hand on, and nobody else does it at the moment.
 
-    def _must_not_move(self, page: Page) -> bool:
-        """Tell whether a peer hands on a backup of a row that would be renamed when it has done so."""
-        return self._files.timetable is None and page.in_hand() is not None
+        A log that was not rotated while one was in hand is, before the next one is taken up.
+        """
+        files = self._files
+        if page is None or not page.waiting() or page.in_hand() is not None:
+            return False
+        live = existing(files.system, files.names.log)
+        may_rotate = not files.hooks.must_lock() and files.may_rotate()
+        if live is not None and is_regular(live) and may_rotate and files.is_due(live.st_size):
+            files.rotate(SHIFTS_AT_ONCE)
+            self._log.end_leases()
+        return True
+
+    def _take_next(self, standing: Dict[int, Standing], page: Optional[Page]) -> Optional[str]:
+        """Take the oldest backup in hand and off the list; none gives None, and a renamed one no path."""
+        waiting = [] if page is None or page.in_hand() is not None else page.waiting()
+        ready = [standing[inode] for inode in waiting if inode in standing]
+        if page is None or not ready:
+            return None
+        path, identity = ready[0].path, identity_of(ready[0].status)
+        if not self._still_is(path, identity):
+            return ""
+        self._in_hand = page.take_in_hand(identity)
+        page.set_waiting([inode for inode in waiting if inode != identity[1]])
+        return path
+
+    def _put_down(self, page: Optional[Page]) -> None:
+        if page is not None and self._in_hand is not None:
+            page.put_down(self._in_hand)
 
     def _still_is(self, path: str, identity: Identity) -> bool:
         status = existing(self._files.system, path)
@@ -152,15 +206,16 @@ class Upkeep:
             doomed = self._doomed(limits, free + self._freed) + self._unseen(own)
             if not doomed:
                 break
-            with self._lock() as page:
-                for each in doomed[:AT_ONCE]:
-                    if not self._still_is(each.path, identity_of(each.status)) and each not in own:
-                        # Renamed meanwhile: look again. To go on with younger ones would tear the row apart.
-                        break
-                    self._delete(page, each)
+            self._under_lock(functools.partial(self._delete_some, doomed, own))
             time.sleep(PAUSE)
         if self._all_could_be_deleted:
             files.hooks.settled(CANNOT_DELETE)
+
+    def _delete_some(self, doomed: List[Standing], own: List[Standing], page: Optional[Page]) -> None:
+        for each in doomed[:AT_ONCE]:
+            if not self._still_is(each.path, identity_of(each.status)) and each not in own:
+                return  # renamed meanwhile: to go on with younger ones would tear the row apart
+            self._delete(page, each)
 
     def _doomed(self, limits: Limits, free: int) -> List[Standing]:
         """Return what expires, the oldest first."""
