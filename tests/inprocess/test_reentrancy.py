@@ -1,5 +1,6 @@
 """Records that come while another one is being logged: from signals, formatters, finalizers, threads, and at the end."""
 
+import fcntl
 import functools
 import gc
 import logging
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -15,7 +17,11 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import pytest
 
 import concurrent_log_handler
-from concurrent_log_handler import ConcurrentRotatingFileHandler, state
+from concurrent_log_handler import (
+    ConcurrentRotatingFileHandler,
+    ConcurrentTimedRotatingFileHandler,
+    state,
+)
 from support.folder import contents
 
 Make = Callable[..., ConcurrentRotatingFileHandler]
@@ -588,3 +594,35 @@ gc.collect()
 """
     )
     assert run(tmp_path, program, locking) == ["one", "two"]
+
+
+@pytest.mark.parametrize("ask", ["doRollover", "shouldRollover"])
+def test_a_thread_that_asks_frees_no_lock_under_the_rotation_of_another(tmp_path: Path, ask: str) -> None:
+    """Whoever finds the lock held without having taken it must be sure that nobody else has."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def rotator(source: str, target: str) -> None:
+        inside.set()
+        go_on.wait(30)
+        Path(source).rename(target)
+
+    handler = ConcurrentTimedRotatingFileHandler(tmp_path / "app.log", maxBytes=1)
+    handler.rotator = rotator
+    handler.handle(record("one"))
+    rotating = threading.Thread(target=handler.handle, args=(record("two"),))
+    rotating.start()
+    inside.wait(30)
+    arguments = (record("three"),) if ask == "shouldRollover" else ()
+    asking = threading.Thread(target=getattr(handler, ask), args=arguments)
+    asking.start()
+    with (tmp_path / ".__app.lock").open("rb") as lock:
+        for _ in range(100):  # by far longer than it took to free it
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.001)
+    go_on.set()
+    rotating.join(30)
+    asking.join(30)
+    handler.close()
+    written = b"".join(each.read_bytes() for each in tmp_path.glob("app.log*"))
+    assert sorted(written.decode().splitlines()) == ["one", "two"]
