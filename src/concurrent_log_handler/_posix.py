@@ -24,6 +24,8 @@ OWN_DESCRIPTOR = re.compile(r"/(?:dev|proc/self|proc/thread-self)/fd/(\d+)")
 STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 LONGEST_CHAIN_OF_LINKS = 40
 READ_AT_ONCE = 1 << 16
+NOTE = "user.concurrent-log-handler"
+NICE = 10
 
 
 class Posix(System):
@@ -112,6 +114,45 @@ class Posix(System):
 
     def set_mode(self, fd: int, mode: int) -> None:
         os.fchmod(fd, mode)
+
+    def set_times(self, fd: int, accessed_ns: int, modified_ns: int) -> None:
+        os.utime(fd, ns=(accessed_ns, modified_ns))
+
+    def sync(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def put_note(self, fd: int, note: bytes) -> None:
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                os.setxattr(fd, NOTE, note)
+
+    def note_of(self, fd: int) -> bytes:
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                return os.getxattr(fd, NOTE)
+        return b""
+
+    def drop_note(self, path: str) -> None:
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                os.removexattr(path, NOTE)
+
+    def divert(self, file: os.stat_result) -> None:
+        nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            for name in os.listdir("/dev/fd"):
+                with contextlib.suppress(OSError):  # the one of the listing itself is closed by now
+                    if os.path.samestat(os.fstat(int(name)), file):
+                        os.dup2(nowhere, int(name), inheritable=False)
+        finally:
+            os.close(nowhere)
+
+    def lower_priority(self) -> None:
+        # On Linux each thread has a priority of its own, and 0 is the calling one (getpriority(2), BUGS);
+        # elsewhere, as POSIX demands, this would slow down the whole process.
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, 0, NICE)
 
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)

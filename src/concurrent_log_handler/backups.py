@@ -4,6 +4,10 @@ By number, `app.log.1` is the youngest, and all are renamed for each rotation. B
 which period its file is of, and stays; a further file of the same period gets a counter, one higher
 than all that are there. (Not the first that is free: when the oldest one of the period has expired,
 its name would go to the youngest, which would then count as the oldest, and expire next.)
+
+A compressed backup has one more extension, and the place of the plain one. For a moment both stand
+there, and for longer where a process was killed between the two: they are one backup (`compressor.py`
+makes one file of them again).
 """
 
 import abc
@@ -12,33 +16,62 @@ import os
 import re
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
-from concurrent_log_handler.naming import DatedName, DatedNames, number_of, numbered
+from concurrent_log_handler.naming import DatedName, DatedNames, forms_of, number_of, numbered
 from concurrent_log_handler.system import System, is_regular
 
 PROBES = 32  # so many single looks cost less than one at a large directory
 LONGEST_NUMBER = 8  # digits
 
 KindOf = Callable[[str], Optional[bool]]
+Extensions = Callable[[], Tuple[str, ...]]
+PLAIN = ""
 
 
-class Standing(NamedTuple):
-    """A backup that is there."""
+class File(NamedTuple):
+    """A file that is there."""
 
     path: str
     status: os.stat_result
+
+
+class Standing(NamedTuple):
+    """A backup that is there: one file, or a plain one and what has been made of it."""
+
+    files: Tuple[File, ...]
+
+    @property
+    def size(self) -> int:
+        """All its bytes."""
+        return sum(file.status.st_size for file in self.files)
+
+    @property
+    def modified(self) -> float:
+        """When it was last written to, in seconds since 1970."""
+        return max(file.status.st_mtime for file in self.files)
+
+
+class Place(NamedTuple):
+    """A place in the row of the numbers: the plain path, and the extensions of the files that are there."""
+
+    path: str
+    extensions: Tuple[str, ...]
 
 
 class Backups(abc.ABC):
     """What a rotation and the upkeep after it want to know; asked under the lock."""
 
     @abc.abstractmethod
-    def row(self, keep: float) -> List[str]:
-        """Return the backups that a rotation has to rename, the youngest first, and last a free name.
+    def row(self, keep: float) -> List[Place]:
+        """Return the backups that a rotation has to rename, the youngest first, and last a free place.
 
         Args:
             keep: as many as may be kept; the row is not followed further.
 
         """
+
+    @abc.abstractmethod
+    def at(self, path: str) -> List[str]:
+        """Return the paths of the files that have the name of a backup: the plain one, and compressed ones."""
 
     @abc.abstractmethod
     def next_path(self) -> str:
@@ -53,7 +86,12 @@ class NumberedBackups(Backups):
     """`app.log.1`, `app.log.2`, …: the youngest has number 1."""
 
     def __init__(
-        self, system: System, log: str, backup_name: Callable[[int], str], most: Callable[[], int]
+        self,
+        system: System,
+        log: str,
+        backup_name: Callable[[int], str],
+        most: Callable[[], int],
+        extensions: Extensions,
     ) -> None:
         """Prepare to look.
 
@@ -62,36 +100,46 @@ class NumberedBackups(Backups):
             log: the path of the log.
             backup_name: the path of the backup with a number.
             most: how many may be kept at present.
+            extensions: those that compressed backups may have.
 
         """
+        self._extensions = extensions
         self._system = system
         self._log = log
         self._directory = os.path.dirname(log)
         self._most = most
         self._backup_name = backup_name
 
-    def row(self, keep: float) -> List[str]:
-        """Return the backups that stand in an unbroken row, and last the name that is free.
+    def row(self, keep: float) -> List[Place]:
+        """Return the backups that stand in an unbroken row, and last the place that is free.
 
         What stands at the name of a backup, and is no file, is somebody else's: it keeps its name,
         and the row goes on behind it. A namer that knows no numbers has no row.
         """
-        slots: List[str] = []
+        places: List[Place] = []
         seen: Set[str] = set()
         kind_of: KindOf = _kind_of
-        while len(slots) <= keep:
+        extensions = self._extensions()
+        looks = 0
+        while len(places) <= keep:
             path = self._backup_name(len(seen) + 1)
             if path in seen:
                 return []
-            if len(seen) == PROBES:
+            if kind_of is _kind_of and looks >= PROBES:
                 kind_of = self._kinds()
             seen.add(path)
+            looks += 1 + len(extensions)
             is_file = kind_of(path)
-            if is_file is not False:
-                slots.append(path)
-            if is_file is None:
+            found = (PLAIN,) * bool(is_file) + tuple(each for each in extensions if kind_of(path + each))
+            if found or is_file is None:
+                places.append(Place(path, found))
+            if not found and is_file is None:
                 break
-        return slots
+        return places
+
+    def at(self, path: str) -> List[str]:
+        """Return the paths of the files that have the name of a backup: the plain one, and compressed ones."""
+        return [path + each for each in (PLAIN, *self._extensions()) if _kind_of(path + each)]
 
     def next_path(self) -> str:
         """Return the first name that is not somebody else's."""
@@ -108,19 +156,20 @@ class NumberedBackups(Backups):
         From one look at the directory, not along the row: that has a gap while a peer renames it. Were
         the row taken to end there, what is beyond would be spared, and younger ones would expire.
         """
-        first = self._backup_name(1)
+        first, extensions = self._backup_name(1), self._extensions()
         if first == self._backup_name(2):  # a namer that knows no numbers
-            return _standing(self._system, [first])
-        found: Dict[int, str] = {}
+            return _standing(self._system, [first + each for each in (PLAIN, *extensions)], extensions)
+        found: Dict[int, List[str]] = {}
         for path in _paths_beside(self._system, first):
-            for number in self._numbers_in(path, first):
-                if self._backup_name(number) == path:
-                    found[number] = path
+            for bare, _ in forms_of(path, extensions):
+                for number in self._numbers_in(bare, first):
+                    if self._backup_name(number) == bare:
+                        found.setdefault(number, []).append(path)
         end = self._most() + 1
         while end in found:  # more were allowed once
             end += 1
-        found = {number: path for number, path in found.items() if number < end}
-        return _standing(self._system, (found[number] for number in sorted(found, reverse=True)))
+        numbers = sorted((number for number in found if number < end), reverse=True)
+        return _standing(self._system, [path for number in numbers for path in found[number]], extensions)
 
     def _numbers_in(self, path: str, first: str) -> Iterable[int]:
         """Return what may be the number in a path: anywhere in the name, if a namer may have put it there."""
@@ -148,22 +197,34 @@ class NumberedBackups(Backups):
 class DatedBackups(Backups):
     """`app.log.2026-11-22`, `app.log.2026-11-22.1`, …: named for the period that they are of."""
 
-    def __init__(self, system: System, names: Callable[[], DatedNames], date: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        system: System,
+        names: Callable[[], DatedNames],
+        date: Callable[[], str],
+        extensions: Extensions,
+    ) -> None:
         """Prepare to look.
 
         Args:
             system: the system calls.
             names: the grammar of the names, as the handler has it at present.
             date: how the names of this period's backups say which one it is.
+            extensions: those that compressed backups may have.
 
         """
+        self._extensions = extensions
         self._system = system
         self._names = names
         self._date = date
 
-    def row(self, keep: float) -> List[str]:  # noqa: ARG002 - the contract
+    def row(self, keep: float) -> List[Place]:  # noqa: ARG002 - the contract
         """Return nothing: none is renamed."""
         return []
+
+    def at(self, path: str) -> List[str]:
+        """Return the path, if there is a file: a further one has a counter."""
+        return [path] if _kind_of(path) else []
 
     def next_path(self) -> str:
         """Return the name of this period, with a counter if it is taken."""
@@ -184,7 +245,7 @@ class DatedBackups(Backups):
             name = names.read(path)
             if name is not None:
                 found.append((name, path))
-        return _standing(self._system, (path for _, path in sorted(found)))
+        return _standing(self._system, [path for _, path in sorted(found)], self._extensions())
 
 
 def _paths_beside(system: System, path: str) -> List[str]:
@@ -196,15 +257,19 @@ def _paths_beside(system: System, path: str) -> List[str]:
         return []
 
 
-def _standing(system: System, paths: Iterable[str]) -> List[Standing]:
+def _standing(system: System, paths: List[str], extensions: Tuple[str, ...]) -> List[Standing]:
     """Return those that are files; a symbolic link, which may lead to the live file, is none of ours."""
-    standing = []
-    for path in paths:
+    backups: Dict[str, List[File]] = {}
+    known = set(paths)
+    for path in dict.fromkeys(paths):
         with contextlib.suppress(FileNotFoundError):
             status = system.status(path)
             if is_regular(status) and not os.path.islink(path):
-                standing.append(Standing(path, status))
-    return standing
+                plain = next(
+                    (bare for bare, each in forms_of(path, extensions) if each and bare in known), path
+                )
+                backups.setdefault(plain, []).append(File(path, status))
+    return [Standing(tuple(sorted(files))) for files in backups.values()]
 
 
 def _kind_of(path: str) -> Optional[bool]:

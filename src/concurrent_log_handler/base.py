@@ -18,6 +18,7 @@ import threading
 import time
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
+from concurrent_log_handler.compression import Compression, codec_of
 from concurrent_log_handler.control import Control
 from concurrent_log_handler.logfile import LogFile
 from concurrent_log_handler.naming import Names, names_of, numbered
@@ -112,6 +113,9 @@ class Arguments(NamedTuple):
     min_free_bytes: Optional[int]
     current_link: Optional[PathLike]
     on_rotate: OnRotate
+    compression: Compression
+    compression_level: Optional[int]
+    upkeep: str
 
 
 class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
@@ -127,8 +131,6 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
         once seen at the end of the program, whether it was ever complete or not.
         """
         given = arguments
-        if given.use_gzip:
-            raise NotImplementedError("use_gzip=True: compression is not there yet")
         is_header = given.header is None or isinstance(given.header, str) or callable(given.header)
         require("header", given.header, is_header, "text or a callable")
         is_text = given.terminator is None or isinstance(given.terminator, str)
@@ -144,10 +146,12 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
             locking=given.locking,
             patience=given.patience,
             limits=limits(given.max_age, given.max_total_bytes, given.min_free_bytes),
+            upkeep=given.upkeep,
         ).checked()
         policy = given.unicode_error_policy
         self._form = text_form(given.encoding, given.errors, policy, given.newline, stacklevel=4)
         self._codec, self._errors, self._mark, self._line_break = self._form
+        self._packing = codec_of(given.use_gzip, given.compression, given.compression_level)
         self.baseFilename = log_path(given.filename, settings.mode)
         self.lockFilename = self.getLockFilename(given.lock_file_directory)
         self._reported: Set[Tuple[str, str]] = set()
@@ -165,7 +169,6 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
         self.newline = given.newline
         self.unicode_error_policy = given.unicode_error_policy
         self.owner, self.chmod, self.umask = given.owner, given.chmod, given.umask
-        self.use_gzip = bool(given.use_gzip)
         self.keep_file_open = self._log.settings.keep_file_open
         self.header = given.header
 
@@ -186,6 +189,16 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
     @backupCount.setter
     def backupCount(self, count: int) -> None:
         self._log.settings = self._log.settings._replace(backup_count=whole_number("backupCount", count))
+
+    @property
+    def use_gzip(self) -> bool:
+        """Whether old files are compressed by gzip; may be changed at any time."""
+        return self._packing is not None and self._packing.extension == ".gz"
+
+    @use_gzip.setter
+    def use_gzip(self, use: bool) -> None:
+        if bool(use) != self.use_gzip:
+            self._packing = codec_of(use, None, None)
 
     @property
     def num_rollovers(self) -> int:
@@ -222,11 +235,26 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
         """Close the files; a record that comes later opens them again."""
         self.acquire()
         try:
+            self._control.take_over()
             self._wait_for_background()
             self._log.close()
         finally:
             self.release()
         super().close()
+
+    def wait_for_upkeep(self, timeout: Optional[float] = None) -> bool:
+        """Do what is to be done with the old files, and wait until it is: for tests and scripts.
+
+        They are compressed, handed on and expired then, by whichever process, but for what fails, which is
+        reported.
+
+        Args:
+            timeout: seconds to wait for; None waits as long as it takes.
+
+        Returns False if it takes longer.
+
+        """
+        return self._control.wait_for_upkeep(timeout)
 
     def _wait_for_background(self) -> None:
         """Wait for the upkeep; it may log through this handler, so its lock is given away meanwhile."""
@@ -263,6 +291,7 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
             now=self._now,
             timing=self._timing(),
             hand_on=lambda: self._hand_on if self.on_rotate is not None else None,
+            codec=lambda: self._packing,
             to_delete=self._to_delete,
             mover=self._mover,
             must_lock=self._must_lock,

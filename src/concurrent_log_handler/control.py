@@ -70,9 +70,13 @@ class Control:
         with log.exclusively():
             held = log.holds_lock()
         if files.owes_upkeep:
-            files.owes_upkeep = held and not log.background.tidy(may_work_here=False)
-            if not held:
+            files.owes_upkeep = False
+            if held:
+                files.owes_upkeep = not log.background.tidy(may_work_here=False)
+            elif files.hooks.codec() is None:
                 log.background.tidy_here()
+            else:
+                log.background.tidy(may_work_here=True)
 
     @entrance
     def begin(self) -> None:
@@ -97,15 +101,47 @@ class Control:
         self._see_to_upkeep()
 
     def wait(self, pause: Callable[[float], object] = time.sleep) -> None:
-        """Wait, some seconds at the most, for what is being done in the background.
+        """Wait for what is being done in the background: some seconds, and for the file in hand.
 
         Args:
             pause: waits for so many seconds.
 
         """
+        background = self._log.background
         deadline = time.monotonic() + PATIENCE
-        while self._log.background.is_busy() and time.monotonic() < deadline:
+        while background.is_busy():
+            if time.monotonic() >= deadline:
+                background.end()
+                if not background.is_compressing():
+                    return
             pause(PAUSE)
+
+    def take_over(self) -> None:
+        """Before the end: do what processes that died have left."""
+        log, files = self._log, self._files
+        if (
+            log.opened
+            and files.hooks.codec() is not None
+            and log.can_be_locked()
+            and log.background.has_work()
+        ):
+            log.background.tidy(may_work_here=True)
+
+    def wait_for_upkeep(self, timeout: Optional[float]) -> bool:
+        """Do all upkeep that there is to do, or wait for who does it; return False if that takes too long."""
+        background = self._log.background
+        deadline = ALWAYS if timeout is None else time.monotonic() + timeout
+        while True:
+            background.tidy(may_work_here=True)
+            while background.is_busy():
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(PAUSE)
+            if not background.left_to_peer:
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(PAUSE)
 
     def is_full(self) -> bool:
         """Tell whether the live file has reached the size at which it is to be rotated."""
@@ -125,9 +161,9 @@ class Control:
         """Tell whether a live file of this size is to be rotated; the lock is held."""
         return self._files.is_due(size)
 
-    def backups(self) -> List[str]:
-        """Return the paths of the old files, the oldest first."""
-        return [path for path, _ in self._files.backups.standing()]
+    def backups(self) -> List[List[str]]:
+        """Return the paths of the old files, the oldest first; for a moment, a compressed one has two."""
+        return [[path for path, _ in backup.files] for backup in self._files.backups.standing()]
 
     @property
     def rollover_at(self) -> int:

@@ -95,8 +95,41 @@ class DraftRoom:
         except (FileExistsError, PermissionError, IsADirectoryError):
             return self._make_one(directory, content)
 
+    def make_private(self, directory: str) -> Draft:
+        """Create a draft that is for its maker alone, until `dress` gives it to others."""
+        while True:
+            path = self.new_path(directory)
+            draft = Draft(self._system, path, self._system.create(path, 0o600))
+            with contextlib.suppress(OSError):
+                self._system.try_lock(draft.fd)
+            if existing(self._system, path) is not None:  # it was not swept before it was locked
+                return draft
+            draft.close()
+
+    def new_path(self, directory: str) -> str:
+        """Return the path of a draft that there is not; what is renamed to it without a lock is swept."""
+        return self._names.draft(directory, os.urandom(TOKEN_BYTES).hex())
+
+    def dress(self, draft: Draft, like: os.stat_result) -> None:
+        """Give a draft the owner, the permissions and the times of another file.
+
+        Only root may give a file away. Where the group cannot be set, another group must not get what
+        the right one had: it gets what everybody has (as with xz).
+        """
+        mode = stat.S_IMODE(like.st_mode)
+        if (draft.status.st_uid, draft.status.st_gid) != (like.st_uid, like.st_gid):
+            try:
+                self._system.set_owner(draft.fd, like.st_uid, like.st_gid)
+            except OSError:
+                try:
+                    self._system.set_owner(draft.fd, draft.status.st_uid, like.st_gid)
+                except OSError:
+                    mode = (mode & 0o707) | ((mode & 0o070) & ((mode & 0o007) << 3))
+        self._set_mode(draft.fd, mode)
+        self._system.set_times(draft.fd, like.st_atime_ns, like.st_mtime_ns)
+
     def _make_one(self, directory: str, content: bytes, token: Optional[str] = None) -> Draft:
-        path = self._names.draft(directory, token or os.urandom(TOKEN_BYTES).hex())
+        path = self._names.draft(directory, token) if token else self.new_path(directory)
         fd = self._system.create(path, self._mode_at_creation())
         draft = Draft(self._system, path, fd)
         try:

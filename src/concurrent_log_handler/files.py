@@ -8,14 +8,14 @@ import contextlib
 import errno
 import os
 import time
-from typing import Optional
+from typing import Optional, Tuple
 
 from concurrent_log_handler.backups import Backups, DatedBackups, NumberedBackups
 from concurrent_log_handler.drafts import TRIES, DraftRoom, existing
 from concurrent_log_handler.filesystem import Promises, kind_of, promises_of, real_directory
 from concurrent_log_handler.links import CurrentLink
 from concurrent_log_handler.lock import FileLock
-from concurrent_log_handler.naming import Names
+from concurrent_log_handler.naming import Names, extensions_with
 from concurrent_log_handler.pages import CANNOT_USE, Pages
 from concurrent_log_handler.retention import Limits
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks, Moves, Rotation, Site
@@ -46,6 +46,7 @@ class Files:
         self.hooks = hooks
         self.drafts = DraftRoom(system, names, settings.attributes, hooks.report)
         self.lock = FileLock(system, names.lock, self._create_lock)
+        self.upkeep_lock = FileLock(system, names.state, lambda: None)
         self.pages = Pages(system, names, self.drafts, self.lock, settings.patience, hooks.report)
         self.current_link = CurrentLink(system, names, settings.current_link, hooks.report, hooks.settled)
         self.timetable: Optional[Timetable] = None
@@ -67,6 +68,7 @@ class Files:
         if self.timetable is not None:
             self.timetable.page = None  # or it would stay open
         self.lock.close()
+        self.upkeep_lock.close()
         rotation, self._rotation = self._rotation, None
         if rotation is not None:
             rotation.abandon()
@@ -75,9 +77,18 @@ class Files:
         timing = self.hooks.timing
         if timing is None or self.timetable is None:
             return NumberedBackups(
-                self.system, self.names.log, self.hooks.backup_name, lambda: self.settings.backup_count
+                self.system,
+                self.names.log,
+                self.hooks.backup_name,
+                most=lambda: self.settings.backup_count,
+                extensions=self.extensions,
             )
-        return DatedBackups(self.system, timing.names, self.timetable.date)
+        return DatedBackups(self.system, timing.names, self.timetable.date, self.extensions)
+
+    def extensions(self) -> Tuple[str, ...]:
+        """Return the extensions that compressed backups may have."""
+        codec = self.hooks.codec()
+        return extensions_with(None if codec is None else codec.extension)
 
     def must_be_exclusive(self) -> bool:
         """Tell whether this process may not append without the lock."""
@@ -237,8 +248,7 @@ class Files:
         timetable.page, timetable.at = page, at
         timetable.keep()
         if page is not None and page.writable:
-            page.open_epoch()
-            page.close_epoch()
+            page.move_epoch()
 
     def begin(self) -> None:
         """Agree on the time, and rotate if it is overdue, at the start of a process; the lock is held."""
@@ -316,9 +326,9 @@ class Files:
             if status is not None:
                 self.trace(f"rotating at {status.st_size:,} bytes")
                 rotation = self._new_rotation(keep, most_shifts)
-                done = rotation.run(self.moves)
+                done = rotation.run()
                 self.moves = rotation.moves
-                self.owes_upkeep |= done and bool(keep) and self._asks_for_upkeep()
+                self.owes_upkeep |= done and bool(keep) and self.asks_for_upkeep()
                 self._promises = None  # a log that was a symbolic link is now a file elsewhere
                 self._tell_holders_of_a_new_page()
         except OSError as error:
@@ -381,16 +391,17 @@ class Files:
                 self._rotation = None
                 self.lock.release()
 
-    def _asks_for_upkeep(self) -> bool:
+    def asks_for_upkeep(self) -> bool:
+        """Tell whether there is something to do after a rotation."""
         dated = self.timetable is not None and self.settings.backup_count > 0
-        return dated or self.settings.limits != Limits() or self.hooks.hand_on() is not None
+        asked = (self.hooks.hand_on(), self.hooks.codec())
+        return dated or self.settings.limits != Limits() or asked != (None, None)
 
     def _tell_holders_of_a_new_page(self) -> None:
         """Move the epoch of a page that was made in the place of ours during a rotation."""
         page = self.page
         if self.refresh_page(make=True) is not page and self.page is not None and self.page.writable:
-            self.page.open_epoch()
-            self.page.close_epoch()
+            self.page.move_epoch()
 
     def _new_rotation(self, keep: float, most_shifts: float = 0) -> Rotation:
         site = Site(self.system, self.names, self.drafts, self.lock, self.hooks, self.backups, self.timetable)

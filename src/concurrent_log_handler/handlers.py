@@ -21,6 +21,7 @@ from concurrent_log_handler.base import (
     PathLike,
     UserCodeError,
 )
+from concurrent_log_handler.compression import Compression
 from concurrent_log_handler.naming import DatedNames
 from concurrent_log_handler.schedule import DAY, WEEK, Schedule
 from concurrent_log_handler.settings import is_number, require
@@ -47,7 +48,7 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
             one, stands once at the beginning of each file.
         debug: print to stderr what is done, a line each.
         delay: ignored, as in 0.9.x: the file is opened with the first record.
-        use_gzip: compress the old files; not there yet, so True raises `NotImplementedError`.
+        use_gzip: compress the old files, as `compression="gzip"` does.
         owner: user and group that own the files, by name or number.
         chmod: permissions of the files, such as 0o640.
         umask: permissions to withhold from the files, in the place of the process's umask, which
@@ -72,10 +73,20 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
             beside it.
         on_rotate: called with the path of each old file that is ready, once, by the process whose
             upkeep finds it, in a thread of its own; failures are reported and stop nothing. A
-            numbered file keeps its number for the first 10 seconds of the call.
+            numbered file keeps its number for the first 10 seconds of the call. A file that is to be
+            compressed has been, unless that failed.
+        compression: what the old files are compressed by: None, "gzip", "bz2", "xz", "zstd" or "lz4";
+            or a mapping such as `{"command": ["zstd", "-q", "-c"], "extension": ".zst"}` of a program
+            that reads its input and writes its output (and is killed after `"timeout"` seconds, 60 by
+            default, without a sign of life); or an object with an `extension` and a method
+            `open(path)` that returns a binary file to write to.
+        compression_level: as the codec counts it: 0 to 9 for gzip (6, or 2 of isal) and xz (2), 1 to 9
+            for bz2 (9), 1 to 22 for zstd (3), 0 to 16 for lz4 (0).
+        upkeep: "background" compresses and deletes old files in a thread, "inline" in the logging call
+            that has rotated.
 
     Raises:
-        ValueError: a value is not allowed.
+        ValueError: a value is not allowed, or the package that a codec needs is not installed.
         LookupError: there is no such encoding, error handler, user or group.
         OSError: the path is a directory, or exists with mode "x".
 
@@ -109,6 +120,9 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
         min_free_bytes: Optional[int] = None,
         current_link: Optional[PathLike] = None,
         on_rotate: OnRotate = None,
+        compression: Compression = None,
+        compression_level: Optional[int] = None,
+        upkeep: str = "background",
     ) -> None:
         if delay not in (None, True):
             message = "delay is ignored: the file is opened with the first record"
@@ -139,6 +153,9 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
             min_free_bytes=min_free_bytes,
             current_link=current_link,
             on_rotate=on_rotate,
+            compression=compression,
+            compression_level=compression_level,
+            upkeep=upkeep,
         )
         self._set_up(arguments)
         super().__init__(self.baseFilename, self._log.settings.mode, encoding=encoding, delay=True)
@@ -244,6 +261,9 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
         min_free_bytes: Optional[int] = None,
         current_link: Optional[PathLike] = None,
         on_rotate: OnRotate = None,
+        compression: Compression = None,
+        compression_level: Optional[int] = None,
+        upkeep: str = "background",
         **kwargs: Any,
     ) -> None:
         kwargs.pop("mode", None)
@@ -275,6 +295,9 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
             min_free_bytes=min_free_bytes,
             current_link=current_link,
             on_rotate=on_rotate,
+            compression=compression,
+            compression_level=compression_level,
+            upkeep=upkeep,
         )
         self._set_up(arguments)
         require("atTime", atTime, atTime is None or isinstance(atTime, dt.time), "None or a time of day")
@@ -338,7 +361,8 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
     def getFilesToDelete(self) -> List[str]:
         """Return the old files that are more than `backupCount`, the oldest first."""
         standing = self._control.backups()
-        return standing[: max(len(standing) - self.backupCount, 0)]
+        expiring = standing[: max(len(standing) - self.backupCount, 0)]
+        return [path for paths in expiring for path in paths]
 
     def _schedule(self) -> Schedule:
         return Schedule(self.when, self.interval, self.atTime, self.utc)
@@ -393,7 +417,8 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
             raise UserCodeError(f"suffix={self.suffix!r} is no format of a date")
         has_namer = callable(self.namer) or self._overrides("rotation_filename")
         own_pattern = self._user_code("extMatch", self._own_pattern)
-        return DatedNames(self.baseFilename, self.suffix, self._named if has_namer else None, own_pattern)
+        namer = self._named if has_namer else None
+        return DatedNames(self.baseFilename, self.suffix, namer, own_pattern, self._log.files.extensions())
 
     def _own_pattern(self) -> Optional[Pattern[str]]:
         return None if self.extMatch is self._default_pattern else re.compile(self.extMatch)

@@ -8,7 +8,8 @@ page how much of it is kept (`state.py`). So these are asked, in this order:
 2. whether the file still has a name: then the record is kept;
 3. the ring once more, as the file may have been sealed, and unlinked, between 1 and 2;
 
-and a file with no name and no seal is gone. (A seal is not of the file that stands at the path of
+and a file with no name and no seal is gone. Where the ring says nothing, it may have forgotten the file;
+then a length that is attached to the file itself counts (`sealing.py`). (A seal is not of the file that stands at the path of
 the log: it is of one that had the same inode number before, and this one was made by somebody else.) The order of the questions, and that the ring is
 written before the file is consumed, is what makes it right. Asking for the name first would lose a
 record in a file that is sealed after the answer.
@@ -22,6 +23,7 @@ import os
 import time
 from typing import Iterable, Optional
 
+from concurrent_log_handler.sealing import noted_length
 from concurrent_log_handler.state import FOREVER, PENDING, Entry, Page
 from concurrent_log_handler.system import System
 from concurrent_log_handler.view import View
@@ -59,13 +61,15 @@ def is_kept(
     deadline = time.monotonic() + patience
     while True:
         entry = _first_seal(pages, view)
-        if entry is None:
-            if system.status_of(view.fd).st_nlink:
-                return True
+        has_name = entry is None and bool(system.status_of(view.fd).st_nlink)
+        if entry is None and not has_name:
             entry = _first_seal(pages, view)
-            if entry is None:
-                return False
-        if entry.until == FOREVER and _stands_at(system, path, view):
+        if entry is None:
+            length = noted_length(system, view.fd, view.status)
+            if length is None or (has_name and _stands_at(system, path, view)):
+                return has_name
+            return end <= length
+        if entry.until >= FOREVER and _stands_at(system, path, view):
             return True
         if entry.length != PENDING:
             return end <= entry.length

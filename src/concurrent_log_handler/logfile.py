@@ -158,6 +158,7 @@ class LogFile(Member, SharedLog):
             self.guard = threading.RLock()  # the parent's may be held by a thread that is not here
             self._pid = os.getpid()
             self.background.forget()
+            self.files.owes_upkeep = False
         self._view = self._no_view
         vars(self).pop("append", None)
         appender, self._appender = self._appender, None
@@ -197,7 +198,10 @@ class LogFile(Member, SharedLog):
             self.forget()
         with self.guard:
             self.holds_lock()
-            if not self.opened or self._clock() >= self._survey_at:
+            if not self.opened:
+                self.look_around()
+                self._take_over()
+            elif self._clock() >= self._survey_at:
                 self.look_around()
             if self._appender is None:
                 view = self._leased_view()
@@ -209,8 +213,25 @@ class LogFile(Member, SharedLog):
                 except NotRegularError:  # it has become a device
                     self.look_around()
                 else:
+                    self._do_owed_upkeep()
                     return None
         return self._attend(data, occasion)
+
+    def _take_over(self) -> None:
+        """At the beginning: do what processes that died have left."""
+        files = self.files
+        if (
+            self.can_be_locked()
+            and files.asks_for_upkeep()
+            and not files.lock.held
+            and self.background.has_work()
+        ):
+            self.background.tidy(may_work_here=True)
+
+    def _do_owed_upkeep(self) -> None:
+        """Do the upkeep that could not be done, or begun, while the lock was held."""
+        if self.files.owes_upkeep and not self.files.lock.held:
+            self.files.owes_upkeep = not self.background.tidy(may_work_here=True)
 
     def holds_lock(self) -> bool:
         """Tell whether a call that this one has interrupted, or comes from, holds the lock.
@@ -399,7 +420,7 @@ class LogFile(Member, SharedLog):
             rotated = files.rotate_if_due()
         if rotated:
             self.end_leases()
-            if files.owes_upkeep:
+            if files.owes_upkeep and not (locked and self.settings.inline):
                 files.owes_upkeep = not self.background.tidy(may_work_here=not locked)
         elif files.moves:
             self.background.finish(may_work_here=not locked)

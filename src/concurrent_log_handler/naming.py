@@ -123,6 +123,19 @@ def draft_stem(log: str) -> str:
     return stem
 
 
+def extensions_with(own: Optional[str]) -> Tuple[str, ...]:
+    """Return the extensions that compressed backups may have, those of earlier settings included."""
+    return COMPRESSED if own is None or own in COMPRESSED else (*COMPRESSED, own)
+
+
+def forms_of(path: str, extensions: Tuple[str, ...]) -> Iterator[Tuple[str, str]]:
+    """Yield a path, and what it may be without the extension of a compressed file, with that extension."""
+    yield path, ""
+    for extension in extensions:
+        if path.endswith(extension):
+            yield path[: -len(extension)], extension
+
+
 def numbered(log: str, number: int) -> str:
     """Return the default path of the backup with this number, 1 being the youngest."""
     return f"{log}.{number}"
@@ -240,7 +253,7 @@ class DatedNames:
 
     def counter_of(self, first: str, path: str) -> Optional[int]:
         """Return the counter of a backup with the date of the first one's path; None for all else."""
-        for uncompressed in self._uncompressed(path):
+        for uncompressed, _ in forms_of(path, self._extensions):
             for bare, counter in _uncounted(uncompressed):
                 if bare == first:
                     return counter
@@ -250,7 +263,7 @@ class DatedNames:
         """Return what the path of a backup says, or None if it is none."""
         readings = [
             (bare, counter)
-            for uncompressed in self._uncompressed(path)
+            for uncompressed, _ in forms_of(path, self._extensions)
             for bare, counter in _uncounted(uncompressed)
         ]
         if self._format.pattern is None:  # the user's may take counter and extension for part of the date
@@ -260,12 +273,6 @@ class DatedNames:
             if date is not None:
                 return DatedName(date, counter)
         return None
-
-    def _uncompressed(self, path: str) -> Iterator[str]:
-        yield path
-        for extension in self._extensions:
-            if path.endswith(extension):
-                yield path[: -len(extension)]
 
     def _date_in(self, path: str) -> Optional[str]:
         for text in self._candidates(path):

@@ -45,6 +45,7 @@ import time
 from typing import Callable, ContextManager, List, NamedTuple, Optional, Sequence, Tuple
 
 from concurrent_log_handler.backups import Backups
+from concurrent_log_handler.compression import Codec
 from concurrent_log_handler.drafts import Draft, DraftRoom, existing
 from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import Names
@@ -71,6 +72,7 @@ class Hooks(NamedTuple):
         now: the wall clock, in seconds since 1970.
         timing: what there is to know of a log that is rotated by time, None for others.
         hand_on: called with the path of each backup that is ready, None if nobody asks for it.
+        codec: what backups are compressed by, None if they are not.
         to_delete: the backups that a rule of the user's own wants to be deleted, None without one.
         mover: what renames the live file in the place of the system's rename, None as a rule.
         must_lock: whether code of the user takes part in rotations, and so needs the lock.
@@ -90,6 +92,7 @@ class Hooks(NamedTuple):
     now: Callable[[], float]
     timing: Optional[Timing]
     hand_on: Callable[[], Optional[Callable[[str], None]]]
+    codec: Callable[[], Optional[Codec]]
     to_delete: Callable[[], Optional[List[str]]]
     mover: Callable[[], Optional[Mover]]
     must_lock: Callable[[], bool]
@@ -147,16 +150,12 @@ class Rotation:
         self._most_shifts = most_shifts
         self.moves: Moves = []
 
-    def run(self, moves: Optional[Moves] = None) -> bool:
-        """Rotate; return False if the shift was only begun.
-
-        Args:
-            moves: what `moves` said at the end of the run before, if that only began.
+    def run(self) -> bool:
+        """Rotate; return False if the shift was only begun, and `moves` says what is left of it.
 
         Raises `OSError` when it cannot be done, with everything as before.
 
         """
-        self.moves = moves or []
         try:
             self._walk(STEPS)
         except UnfinishedShiftError:
@@ -200,13 +199,17 @@ class Rotation:
         """Delete the backup that the shift would push over the end."""
         if not self._keep:
             self.discard()  # what a process that died has left there
-        if not self._keep or self._can_go_on():
             return
-        slots = self._backups.row(self._keep)
-        if len(slots) > self._keep:
-            delete(self._system, self._page, slots[-2])
-            slots.pop()
-        self.moves = list(zip(slots, slots[1:]))
+        row = self._backups.row(self._keep)
+        if len(row) > self._keep:
+            self._delete_all([row[-2].path + each for each in row[-2].extensions])
+            row.pop()
+        # Anew in each run: between two of them, peers may have gone on with the shift, or compressed a backup.
+        self.moves = [
+            (place.path + extension, following.path + extension)
+            for place, following in zip(row, row[1:])
+            for extension in place.extensions
+        ]
 
     def shift(self) -> None:
         """Make place for the next backup: the oldest first, so that nothing is replaced."""
@@ -231,8 +234,11 @@ class Rotation:
         self._period_is_over = self._timetable is not None and self._timetable.is_due()
         if self._page is not None:
             status = existing(self._system, self._live)
-            if status is not None:  # made by somebody else, with the number of a file that was sealed
+            if (
+                status is not None
+            ):  # made by somebody else, with the number of a file that was sealed; or put back
                 self._page.clear(status)
+                self._system.drop_note(self._live)
             self._page.set_under_way(status, period_is_over=self._period_is_over)
             self._page.open_epoch()
 
@@ -320,21 +326,18 @@ class Rotation:
             self._hooks.report("cannot undo a rotation", error)
         self.close_epoch()
 
-    def _can_go_on(self) -> bool:
-        """Tell whether nobody else has gone on with the shift that an earlier run began."""
-        if not self.moves:
-            return False
-        source, target = self.moves[-1]
-        return os.path.lexists(source) and not os.path.lexists(target)
-
     def _first_backup(self) -> str:
         """Return the name for the live file; free, unless the namer knows no numbers."""
         path = self._backups.next_path()
         if os.path.realpath(path) == os.path.realpath(self._live):
             raise OSError(errno.EINVAL, "namer gives a backup the name of the log itself", path)
-        with contextlib.suppress(FileNotFoundError):
-            delete(self._system, self._page, path)
+        self._delete_all(self._backups.at(path))
         return path
+
+    def _delete_all(self, paths: List[str]) -> None:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                delete(self._system, self._page, path)
 
     def _will_be_handed_on(self, backup: Optional[os.stat_result]) -> None:
         """Note a backup for the upkeep, which may be that of another process."""

@@ -17,6 +17,7 @@ from concurrent_log_handler.retention import Limits
 from concurrent_log_handler.system import System
 
 LOCKING = ("auto", "atomic", "exclusive")
+UPKEEP = ("background", "inline")
 UNICODE_ERROR_POLICIES = ("ignore", "replace", "strict")
 NEWLINES = (None, "", "\n", "\r", "\r\n")
 MODES = ("a", "w", "x")
@@ -53,6 +54,12 @@ class Settings(NamedTuple):
     patience: float = 0.05
     limits: Limits = Limits()
     current_link: Optional[str] = None
+    upkeep: str = "background"
+
+    @property
+    def inline(self) -> bool:
+        """Whether the upkeep is done by the call that rotates."""
+        return self.upkeep == "inline"
 
     def checked(self) -> "Settings":
         """Return these settings in their normal form; raise `ValueError` for what is not allowed."""
@@ -62,6 +69,7 @@ class Settings(NamedTuple):
             isinstance(self.mode, str) and _base_mode(self.mode) in MODES,
             "'a' (append), 'w' (start anew) or 'x' (must not exist yet)",
         )
+        require("upkeep", self.upkeep, self.upkeep in UPKEEP, "one of " + _listed(UPKEEP))
         require("locking", self.locking, self.locking in LOCKING, "one of " + _listed(LOCKING))
         require(
             "patience",

@@ -41,8 +41,10 @@ The bytes of the page, all numbers little-endian:
 A slot says of one file: *for writers that opened it before the epoch `until`, only the first
 `length` bytes are kept*. A file that is deleted is sealed with length 0 and `until` for ever. It has
 another name by then: a live file that is sealed would leave its writers nowhere to go. A length
-may be unknown for a moment (`PENDING`). Each slot carries a checksum: a reader that comes
-while it is being written sees that, and reads again.
+may be unknown for a moment (`PENDING`). Once the file has no name any more it is `GONE`, which is
+for ever as well, but tells whoever finds a file of that number that it is another one: numbers
+are used again. Each slot carries a checksum: a reader that comes while it is being written sees that,
+and reads again. A file takes a free slot, and the oldest one's only if there is none.
 
 The file under way tells the one who finishes the rotation of a dead process whether it had come to
 the renaming, which the names alone do not tell after a new file has been published. Backups that
@@ -68,6 +70,7 @@ MAGIC = b"\x89CLHpage"
 VERSION = 1
 ATOMIC, EXCLUSIVE = 0, 1
 FOREVER = 2**63
+GONE = FOREVER + 1
 PENDING = -1
 
 HEAD = struct.Struct("<8sIIQI")
@@ -302,11 +305,18 @@ class Page:
         ring = self._ring()
         slot = _slot_of(ring, file)
         if slot is None:
+            slot = _free_slot(ring)
+        if slot is None:
             slot = self.head().next_slot % SLOTS
             following = struct.pack("<I", (slot + 1) % SLOTS)
             self._system.write_at(self.fd, following, NEXT_SLOT_OFFSET)
         body = ENTRY.pack(file.st_dev, file.st_ino, length, until)
         self._write_slot(slot, body + CHECKSUM.pack(zlib.crc32(body)))
+
+    def move_epoch(self) -> None:
+        """Let all writers look again, and open the live file anew."""
+        self.open_epoch()
+        self.close_epoch()
 
     def clear(self, file: os.stat_result) -> None:
         """Forget a file. Its number belongs to a new file now, so nobody has the old one open."""
@@ -335,6 +345,15 @@ class Page:
 
     def _write_slot(self, slot: int, data: bytes) -> None:
         self._system.write_at(self.fd, data, RING_OFFSET + slot * SLOT_SIZE)
+
+
+def _free_slot(ring: bytes) -> Optional[int]:
+    """Find a slot that says nothing."""
+    free = bytes(SLOT_SIZE)
+    found = ring.find(free)
+    while found >= 0 and found % SLOT_SIZE:
+        found = ring.find(free, found + 1)
+    return None if found < 0 else found // SLOT_SIZE
 
 
 def _slot_of(ring: bytes, file: os.stat_result) -> Optional[int]:

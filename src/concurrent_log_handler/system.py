@@ -123,6 +123,37 @@ class System(abc.ABC):
         """Set the permissions of an open file, whatever the umask."""
 
     @abc.abstractmethod
+    def set_times(self, fd: int, accessed_ns: int, modified_ns: int) -> None:
+        """Set the times of an open file, in nanoseconds since 1970."""
+
+    @abc.abstractmethod
+    def sync(self, fd: int) -> None:
+        """Return when all that was written to an open file is on the disk."""
+
+    @abc.abstractmethod
+    def put_note(self, fd: int, note: bytes) -> None:
+        """Attach a few bytes to an open file, which stay for as long as it exists; or do nothing.
+
+        Not every file system can, and only who may write to the file may.
+        """
+
+    @abc.abstractmethod
+    def note_of(self, fd: int) -> bytes:
+        """Return what `put_note` has attached; nothing if there is nothing, or it may not be read."""
+
+    @abc.abstractmethod
+    def drop_note(self, path: str) -> None:
+        """Take off a file what `put_note` has attached, if there is anything."""
+
+    @abc.abstractmethod
+    def divert(self, file: os.stat_result) -> None:
+        """Let all descriptors of this process that lead to a file lead to nowhere."""
+
+    @abc.abstractmethod
+    def lower_priority(self) -> None:
+        """Let the calling thread, and no other one, have what time the others leave; or do nothing."""
+
+    @abc.abstractmethod
     def rename(self, source: str, target: str) -> None:
         """Give a file another name in the same directory, in the place of what had that name."""
 

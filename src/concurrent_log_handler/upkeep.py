@@ -1,6 +1,9 @@
 """Upkeep: what is left to do after a rotation, for which no writer waits.
 
-* `hand_on`: the backups that are ready are given to the user, by `on_rotate`;
+* `compress`: each backup, the oldest first (`compressor.py`), by one process at a time: the one that has
+  the *upkeep lock*, on the page;
+* `hand_on`: the backups that are ready are given to the user, by `on_rotate`: as soon as they are
+  compressed, or could not be;
 * `expire`: those that the limits do not allow are deleted (`retention.py` says which). It comes last,
   or a backup could be gone before the user has seen it.
 
@@ -25,11 +28,15 @@ all three to be its own. Other threads wait for a few deletions at a time.
 """
 
 import abc
+import errno
 import functools
+import os
 import time
 from typing import Callable, ContextManager, Dict, List, Optional, Set, TypeVar
 
-from concurrent_log_handler.backups import Standing
+from concurrent_log_handler.backups import File, Standing
+from concurrent_log_handler.compression import Codec
+from concurrent_log_handler.compressor import Compressor, GoneError
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.files import Files
 from concurrent_log_handler.lock import entrance
@@ -42,6 +49,7 @@ from concurrent_log_handler.system import is_regular
 AT_ONCE = 4
 PAUSE = 0.001
 PATIENCE = 5.0
+CANNOT_COMPRESS = "cannot compress an old file"
 CANNOT_DELETE = "cannot delete an old file"
 CANNOT_TIDY_UP = "cannot tidy up after a rotation"
 
@@ -105,26 +113,71 @@ def let_go(log: SharedLog) -> None:
 class Upkeep:
     """One turn of it."""
 
-    def __init__(self, log: SharedLog) -> None:
+    def __init__(
+        self, log: SharedLog, advance: Callable[[], None], may_begin_another: Callable[[], bool]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            log: what to look after.
+            advance: called whenever something has been done.
+            may_begin_another: tells whether another file may be compressed.
+
+        """
         self._log = log
         self._files = log.files
-        self._seen: Set[Identity] = set()  # no file is tried twice in one turn
+        self._advance = advance
+        self._may_begin_another = may_begin_another
+        self._seen: Set[Identity] = set()  # no file is deleted twice in one turn,
+        self._tried: Set[Identity] = set()  # nor compressed
+        self._compressor: Optional[Compressor] = None
+        self._all_could_be_compressed = True
         self._freed = 0
         self._all_could_be_deleted = True
         self._in_hand: Optional[InHand] = None
 
-    def run(self) -> None:
-        """Do all that there is to do; failures are reported."""
+    def run(self) -> bool:
+        """Do all that there is to do; failures are reported. Return False if a peer is at it."""
         files = self._files
+        is_left_to_peer = False
         try:
+            if files.hooks.codec() is not None:
+                self._sweep()
+            is_left_to_peer = not self._compress_all()
             self._hand_on_all()
             self._expire()
         except BusyError:
-            return
+            return False
         except OSError as error:
             files.hooks.report(CANNOT_TIDY_UP, error)
         else:
             files.hooks.settled(CANNOT_TIDY_UP)
+        return not is_left_to_peer
+
+    def has_work(self) -> bool:
+        """Tell whether there is something to do; what dead processes left half made is removed."""
+        files = self._files
+        try:
+            if files.hooks.codec() is not None:
+                self._sweep()
+            page = files.page
+            waits = files.hooks.hand_on() is not None and page is not None and bool(page.waiting())
+            return (
+                waits
+                or self._next_to_compress() is not None
+                or bool(self._doomed(self._limits(), self._free()))
+            )
+        except OSError:  # the upkeep will tell of it
+            return True
+
+    def is_compressing(self) -> bool:
+        """Tell whether a file is being compressed."""
+        return self._compressor is not None
+
+    def abandon(self) -> None:
+        """In a forked child: close what is the parent's to go on with."""
+        if self._compressor is not None:
+            self._compressor.abandon()
 
     def _under_lock(self, do: Callable[[Optional[Page]], T]) -> T:
         """Do something with the page, the lock held, and what dead processes left mended."""
@@ -134,19 +187,108 @@ class Upkeep:
                 if take(self._log):
                     try:
                         page = self._files.page
-                        return do(page if page is not None and page.writable else None)
+                        if page is None or not page.time_to_wait():
+                            return do(page if page is not None and page.writable else None)
                     finally:
                         let_go(self._log)
             if time.monotonic() >= deadline:
                 raise BusyError
             time.sleep(PAUSE)
 
+    def _sweep(self) -> None:
+        """Remove what was half made by processes that died."""
+        directories = {
+            os.path.dirname(file.path) for each in self._files.backups.standing() for file in each.files
+        }
+        for directory in directories | {self._files.names.directory}:
+            self._files.drafts.sweep(directory)
+
+    # ---- compressing
+
+    def _compress_all(self) -> bool:
+        """Compress one after the other, and hand each on; return False if a peer is at it.
+
+        A peer looks once more when it has freed the lock: so what has been rotated before this found
+        the lock taken does not stay behind.
+        """
+        files, codec = self._files, self._files.hooks.codec()
+        while codec is not None and self._may_begin_another():
+            backup = self._next_to_compress()
+            if backup is None:
+                if self._tried and self._all_could_be_compressed:
+                    files.hooks.settled(CANNOT_COMPRESS)
+                return True
+            if not self._takes_upkeep_lock():
+                return False
+            try:
+                backup = self._next_to_compress()
+                if backup is not None:
+                    self._compress(codec, backup)
+            finally:
+                self._frees_upkeep_lock()
+            self._hand_on_all()
+        return True
+
+    def _takes_upkeep_lock(self) -> bool:
+        try:
+            return self._files.upkeep_lock.acquire(0)
+        except OSError:  # no page, so nothing can be sealed
+            return False
+
+    def _frees_upkeep_lock(self) -> None:
+        self._files.upkeep_lock.release()
+        self._files.upkeep_lock.close()
+
+    def _compress(self, codec: Codec, backup: Standing) -> None:
+        self._tried.add(identity_of(backup.files[0].status))
+        self._compressor = Compressor(self._files, codec, self._with_page, self._advance)
+        try:
+            self._compressor.run(backup)
+        except (GoneError, BusyError):
+            pass  # there is nothing to compress any more, or not now
+        except Exception as error:  # noqa: BLE001 - the border to codecs, each has exceptions of its own
+            self._all_could_be_compressed = False
+            self._files.hooks.report(CANNOT_COMPRESS, error)
+        finally:
+            self._compressor = None
+
+    def _with_page(self, do: Callable[[Page], object]) -> object:
+        """Do something under the lock with a page that may be written; raise `OSError` if there is none."""
+
+        def do_if_writable(page: Optional[Page]) -> object:
+            if page is None:
+                raise PermissionError(errno.EACCES, "the page cannot be written", self._files.names.state)
+            return do(page)
+
+        return self._under_lock(do_if_writable)
+
+    def _next_to_compress(self) -> Optional[Standing]:
+        """Return the oldest backup that is to be compressed, and has not been tried in this turn."""
+        if self._files.hooks.codec() is None:
+            return None
+        standing = self._files.backups.standing()
+        doomed = 0
+        if self._files.hooks.hand_on() is None:  # nobody waits for those that expire anyway
+            limits = self._limits()._replace(max_total_bytes=None, min_free_bytes=None)
+            doomed = len(self._expired(standing, limits, 0))
+        return next((each for each in standing[doomed:] if not self._is_ready(each)), None)
+
+    def _is_ready(self, backup: Standing) -> bool:
+        """Tell whether a backup is what it is going to be, for the time of this turn at least."""
+        plain = backup.files[0]
+        is_compressed = any(plain.path.endswith(each) for each in self._files.extensions())
+        return is_compressed or self._files.hooks.codec() is None or identity_of(plain.status) in self._tried
+
     # ---- handing on
 
     def _hand_on_all(self) -> None:
         hand_on = self._files.hooks.hand_on()
         while hand_on is not None and self._under_lock(self._is_one_waiting):
-            standing = {each.status.st_ino: each for each in self._files.backups.standing()}
+            standing = {
+                each.files[0].status.st_ino: each.files[0]
+                for each in self._files.backups.standing()
+                if self._is_ready(each)
+            }
             path = self._under_lock(functools.partial(self._take_next, standing))
             if path is None:
                 return
@@ -171,7 +313,7 @@ class Upkeep:
             self._log.end_leases()
         return True
 
-    def _take_next(self, standing: Dict[int, Standing], page: Optional[Page]) -> Optional[str]:
+    def _take_next(self, standing: Dict[int, File], page: Optional[Page]) -> Optional[str]:
         """Take the oldest backup in hand and off the list; none gives None, and a renamed one no path."""
         waiting = [] if page is None or page.in_hand() is not None else page.waiting()
         ready = [standing[inode] for inode in waiting if inode in standing]
@@ -196,12 +338,23 @@ class Upkeep:
 
     def _expire(self) -> None:
         files = self._files
-        own_rule = files.hooks.to_delete()
-        limits = files.settings.limits
-        if own_rule is None:
-            limits = limits._replace(most_backups=files.settings.backup_count or None)
-        free = 0 if limits.min_free_bytes is None else files.system.free_bytes(files.names.directory)
-        own = self._standing(own_rule or [])
+        limits, own = self._limits(), self._standing(files.hooks.to_delete() or [])
+        if limits.min_free_bytes is not None:
+            # Two who make space at the same time would make too much.
+            known: Set[Identity] = set()
+            while not self._standing_now() <= known and self._takes_upkeep_lock():
+                try:
+                    known = self._standing_now()
+                    self._expire_by(limits, own)
+                finally:
+                    self._frees_upkeep_lock()
+        self._expire_by(limits._replace(min_free_bytes=None), own)
+
+    def _standing_now(self) -> Set[Identity]:
+        return {identity_of(file.status) for each in self._files.backups.standing() for file in each.files}
+
+    def _expire_by(self, limits: Limits, own: List[File]) -> None:
+        free, self._freed = self._free(), 0
         while True:
             doomed = self._doomed(limits, free + self._freed) + self._unseen(own)
             if not doomed:
@@ -209,34 +362,49 @@ class Upkeep:
             self._under_lock(functools.partial(self._delete_some, doomed, own))
             time.sleep(PAUSE)
         if self._all_could_be_deleted:
-            files.hooks.settled(CANNOT_DELETE)
+            self._files.hooks.settled(CANNOT_DELETE)
 
-    def _delete_some(self, doomed: List[Standing], own: List[Standing], page: Optional[Page]) -> None:
+    def _limits(self) -> Limits:
+        """Return what may be kept; a rule of the user's own stands in for `backupCount`."""
+        files = self._files
+        if files.hooks.to_delete() is not None:
+            return files.settings.limits
+        return files.settings.limits._replace(most_backups=files.settings.backup_count or None)
+
+    def _free(self) -> int:
+        files = self._files
+        if files.settings.limits.min_free_bytes is None:
+            return 0
+        return files.system.free_bytes(files.names.directory)
+
+    def _delete_some(self, doomed: List[File], own: List[File], page: Optional[Page]) -> None:
         for each in doomed[:AT_ONCE]:
             if not self._still_is(each.path, identity_of(each.status)) and each not in own:
                 return  # renamed meanwhile: to go on with younger ones would tear the row apart
             self._delete(page, each)
 
-    def _doomed(self, limits: Limits, free: int) -> List[Standing]:
+    def _doomed(self, limits: Limits, free: int) -> List[File]:
         """Return what expires, the oldest first."""
-        standing = {each.path: each for each in self._files.backups.standing()}
-        backups = [Backup(each.path, each.status.st_size, each.status.st_mtime) for each in standing.values()]
-        doomed = expired(backups, limits, self._files.hooks.now(), free)
-        return self._unseen([standing[each.path] for each in doomed])
+        expiring = self._expired(self._files.backups.standing(), limits, free)
+        return self._unseen([file for each in expiring for file in each.files])
 
-    def _unseen(self, backups: List[Standing]) -> List[Standing]:
-        return [each for each in backups if identity_of(each.status) not in self._seen]
+    def _expired(self, standing: List[Standing], limits: Limits, free: int) -> List[Standing]:
+        backups = [Backup(each.files[0].path, each.size, each.modified) for each in standing]
+        return standing[: len(expired(backups, limits, self._files.hooks.now(), free))]
 
-    def _standing(self, paths: List[str]) -> List[Standing]:
+    def _unseen(self, files: List[File]) -> List[File]:
+        return [each for each in files if identity_of(each.status) not in self._seen]
+
+    def _standing(self, paths: List[str]) -> List[File]:
         """Return those of the paths that the user's own rule gives at which there is a file."""
-        found: Dict[Identity, Standing] = {}
+        found: Dict[Identity, File] = {}
         for path in paths:
             status = existing(self._files.system, path)
             if status is not None:
-                found.setdefault(identity_of(status), Standing(path, status))
+                found.setdefault(identity_of(status), File(path, status))
         return list(found.values())
 
-    def _delete(self, page: Optional[Page], backup: Standing) -> None:
+    def _delete(self, page: Optional[Page], backup: File) -> None:
         """Delete a backup, the lock held, if it still is the one that was looked at."""
         files, path, identity = self._files, backup.path, identity_of(backup.status)
         self._seen.add(identity)

@@ -434,7 +434,7 @@ def test_files_that_are_not_ours_are_left_alone(
     make: Make, tmp_path: Path, locking: str, backup_count: int, arguments: Dict[str, Any]
 ) -> None:
     names = [
-        "app.log.old", "app.log.01", "app.log.0", "app.log.-1", "app.log.1.gz", "app.log.1 ", "app.log.1.2",
+        "app.log.old", "app.log.01", "app.log.0", "app.log.-1", "app.log.1.gzip", "app.log.1 ", "app.log.1.2",
         "app.log.\N{SUPERSCRIPT TWO}", "app.log.\N{ARABIC-INDIC DIGIT TWO}", "app.log.2026-11-22", "app.log~",
         "app2.log.1", "app.log1", "xapp.log.1", ".app.log.1", "app", "app.1", "APP.LOG.1",
         ".__app.tmp", ".__app.0123.tmp", ".__app.0123456789ABCDEF.tmp", ".__app2.0123456789abcdef.tmp",

@@ -174,7 +174,7 @@ def test_whatever_says_delete_wins(
 ) -> None:
     plant_old_files(live, make, 5)
     plant(live.parent, NEIGHBOURS)
-    handler = make(live, locking=locking, **limits)
+    handler = make(live, locking=locking, upkeep="inline", **limits)
     log_well(Scribe(handler, 1))
     handler.doRollover()
     close_well(handler)
@@ -385,7 +385,7 @@ def test_a_process_that_is_killed_before_it_hands_on_leaves_that_to_others(
     dying.log(FULL)
     dying.tell(1)
     assert dying.ended() == -9
-    heir = children.writer(functools.partial(make, live, **options), 2)
+    heir = children.writer(functools.partial(make, live, upkeep="inline", **options), 2)
     heir.log(FULL + 1)
     assert heir.end()[3:] == ((), ())
     assert noted(notes) == [even(1, 1), even(2, 1)]
@@ -562,7 +562,7 @@ def test_none_is_forgotten_while_a_peer_is_about_to_rename_many(
     plant_old_files(live, by_size, 30)
     handler, suspended = (by_size(live, on_rotate=on_rotate) for _ in range(2))
     peer = Scribe(suspended, 1)
-    vars(suspended._log.background)["_begin"] = lambda *_: True  # it would go on in its thread
+    vars(suspended._log.background._own)["do"] = lambda *_, **__: True  # it would go on in its thread
     peer.log(2 * FULL + 1)
     handler.doRollover()
     peer.log()

@@ -44,6 +44,9 @@ NEW_ARGUMENTS: List[Tuple[str, Any]] = [
     ("min_free_bytes", None),
     ("current_link", None),
     ("on_rotate", None),
+    ("compression", None),
+    ("compression_level", None),
+    ("upkeep", "background"),
 ]
 HELPERS = {".__app.lock", ".__app.state"}
 
@@ -339,11 +342,6 @@ def test_a_wrong_value_is_refused_by_its_name_with_what_is_allowed(
     assert f"{name}={value!r}" in message
     assert allowed in message
     assert list(tmp_path.iterdir()) == []
-
-
-def test_compression_is_refused_until_it_is_there(log: Path) -> None:
-    with pytest.raises(NotImplementedError, match="use_gzip"):
-        ConcurrentRotatingFileHandler(log, use_gzip=True)
 
 
 def test_a_directory_is_no_log(tmp_path: Path) -> None:

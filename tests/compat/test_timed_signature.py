@@ -121,6 +121,9 @@ def test_the_arguments_of_0_9_31_keep_their_order_and_their_defaults() -> None:
         "min_free_bytes": None,
         "current_link": None,
         "on_rotate": None,
+        "compression": None,
+        "compression_level": None,
+        "upkeep": "background",
     }
     assert parameters[-1].kind == inspect.Parameter.VAR_KEYWORD
 
@@ -465,11 +468,6 @@ def test_midnight_and_weekdays_know_no_fractions(log: Path, tmp_path: Path, when
     with pytest.raises(ValueError, match=rf"interval={interval}.*when='{when}'"):
         ConcurrentTimedRotatingFileHandler(log, when, interval)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_compression_is_refused_until_it_is_there(log: Path) -> None:
-    with pytest.raises(NotImplementedError, match="use_gzip"):
-        ConcurrentTimedRotatingFileHandler(log, use_gzip=True)
 
 
 def test_a_directory_is_no_log(tmp_path: Path) -> None:

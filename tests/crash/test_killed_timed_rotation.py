@@ -328,7 +328,7 @@ def test_it_may_die_after_any_system_call_of_the_upkeep(
         folder, notes = tmp_path / str(calls), tmp_path / f"notes-{calls}"
         folder.mkdir()
         on_rotate = functools.partial(note, notes) if handing_on else None
-        scene = Scene(folder, children, locking, 0, backupCount=1, on_rotate=on_rotate)
+        scene = Scene(folder, children, locking, 0, backupCount=1, on_rotate=on_rotate, upkeep="inline")
         plant(folder, {dated(scene.begin - hours * HOUR): b"old\n" for hours in range(1, OLD + 1)})
         dying = children.start(die_tidying, scene, calls)
         code = dying.ended()
