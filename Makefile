@@ -56,7 +56,7 @@ coverage: $(VENV)/has-test
 	@$(BIN)/coverage report
 
 bench: $(VENV)/has-bench
-	@for name in record_cost processes_throughput backup_count import_time; do \
+	@for name in record_cost processes_throughput backup_count compression import_time; do \
 	    $(BIN)/python benchmarks/$$name.py $(ARGS) || exit; \
 	done
 

@@ -40,8 +40,10 @@ TIMED = "timed"
 RIVAL = RIVAL_VERSION
 RIVAL_TIMED = f"{RIVAL_VERSION} timed"
 STANDARD_TIMED = "TimedRotatingFileHandler"
-OURS = (ATOMIC, EXCLUSIVE, TIMED)
-THEIRS = (RIVAL, RIVAL_TIMED)
+GZIP = "gzip"
+RIVAL_GZIP = f"{RIVAL_VERSION} gzip"
+OURS = (ATOMIC, EXCLUSIVE, TIMED, GZIP)
+THEIRS = (RIVAL, RIVAL_TIMED, RIVAL_GZIP)
 
 FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 
@@ -142,7 +144,9 @@ def make_handler(
             timed = importlib.import_module(PACKAGE).ConcurrentTimedRotatingFileHandler
             handler = timed(str(path), when="midnight", **options)
         else:
-            if name in OURS:
+            if name in (GZIP, RIVAL_GZIP):
+                options["use_gzip"] = True
+            elif name in OURS:
                 options["locking"] = name
             handler = importlib.import_module(PACKAGE).ConcurrentRotatingFileHandler(str(path), **options)
     handler.setFormatter(logging.Formatter(FORMAT))
@@ -155,7 +159,7 @@ def roll_over(name: str, handler: Any) -> None:
     with contextlib.ExitStack() as stack:
         handler.acquire()
         stack.callback(handler.release)
-        if name == RIVAL:
+        if name in (RIVAL, RIVAL_GZIP):
             # 0.9.31 takes its lock between the processes in emit(), outside of doRollover().
             handler._do_lock()  # noqa: SLF001
             stack.callback(handler._do_unlock)  # noqa: SLF001

@@ -25,7 +25,7 @@ STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 LONGEST_CHAIN_OF_LINKS = 40
 READ_AT_ONCE = 1 << 16
 NOTE = "user.concurrent-log-handler"
-NICE = 10
+NICE = 10  # no more: a thread that has the interpreter's lock, and no processor, stops all of its process
 
 
 class Posix(System):

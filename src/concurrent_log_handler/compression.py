@@ -31,7 +31,9 @@ from concurrent_log_handler.packing import Command, Packer, Target
 from concurrent_log_handler.settings import is_number, require
 
 EXTENSION = re.compile(r"\.[A-Za-z0-9_+-]*[A-Za-z_+-][A-Za-z0-9_+-]*")  # `.1` would read as a counter
-READ_AT_ONCE = 1 << 18
+READ_AT_ONCE = (
+    1 << 20
+)  # each piece has to wait for the interpreter's lock, 5 ms each time if another thread computes
 TIME_LIMIT = 60.0
 
 # A gzip header (RFC 1952): deflate, with a name; XFL tells of the level, and 3 is Unix.

@@ -28,7 +28,8 @@ from concurrent_log_handler.state import FOREVER, PENDING, Entry, Page
 from concurrent_log_handler.system import System
 from concurrent_log_handler.view import View
 
-PAUSE = 0.001
+SHORTEST_PAUSE = 0.00002  # a seal takes two system calls
+LONGEST_PAUSE = 0.001
 
 
 def is_stable(view: View) -> bool:
@@ -59,6 +60,7 @@ def is_kept(
 
     """
     deadline = time.monotonic() + patience
+    pause = SHORTEST_PAUSE
     while True:
         entry = _first_seal(pages, view)
         has_name = entry is None and bool(system.status_of(view.fd).st_nlink)
@@ -75,7 +77,8 @@ def is_kept(
             return end <= entry.length
         if time.monotonic() >= deadline:
             return False
-        time.sleep(PAUSE)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def sealed(page: Page, view: View) -> Optional[Entry]:

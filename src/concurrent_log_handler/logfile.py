@@ -49,7 +49,8 @@ from concurrent_log_handler.upkeep import SharedLog
 from concurrent_log_handler.view import ALWAYS, NEVER, SHARE, UNSTABLE, View
 
 BACK_OFF = 1.0
-PAUSE = 0.001
+SHORTEST_PAUSE = 0.00002  # names are changed by two system calls, as a rule
+LONGEST_PAUSE = 0.001
 
 Appender = Union[ExclusiveAppender, BareAppender, DeviceAppender]
 
@@ -345,6 +346,7 @@ class LogFile(Member, SharedLog):
         Raises `PageError` if the page is of no use or asks for the exclusive mode, `NotRegularError` if
         the log has become a device.
         """
+        pause = SHORTEST_PAUSE
         while self.files.page is not None:
             page = self.files.page
             epoch = page.look()
@@ -360,7 +362,8 @@ class LogFile(Member, SharedLog):
                 continue
             if time.monotonic() >= deadline or self.files.lock.held:
                 return self._view_without_epoch(page)
-            time.sleep(PAUSE)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
         raise PageError("there is no page for the atomic mode")
 
     def _recover(self) -> bool:

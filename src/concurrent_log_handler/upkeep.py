@@ -135,6 +135,7 @@ class Upkeep:
         self._freed = 0
         self._all_could_be_deleted = True
         self._in_hand: Optional[InHand] = None
+        self._has_own_rule: Optional[bool] = None
 
     def run(self) -> bool:
         """Do all that there is to do; failures are reported. Return False if a peer is at it."""
@@ -366,10 +367,12 @@ class Upkeep:
 
     def _limits(self) -> Limits:
         """Return what may be kept; a rule of the user's own stands in for `backupCount`."""
-        files = self._files
-        if files.hooks.to_delete() is not None:
-            return files.settings.limits
-        return files.settings.limits._replace(most_backups=files.settings.backup_count or None)
+        settings = self._files.settings
+        if self._has_own_rule is None:
+            self._has_own_rule = self._files.hooks.to_delete() is not None
+        if self._has_own_rule:
+            return settings.limits
+        return settings.limits._replace(most_backups=settings.backup_count or None)
 
     def _free(self) -> int:
         files = self._files

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-SCRIPTS = ("record_cost", "processes_throughput", "backup_count", "import_time")
+SCRIPTS = ("record_cost", "processes_throughput", "backup_count", "compression", "import_time")
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
