@@ -68,7 +68,6 @@ class Files:
         if self.timetable is not None:
             self.timetable.page = None  # or it would stay open
         self.lock.close()
-        self.upkeep_lock.close()
         rotation, self._rotation = self._rotation, None
         if rotation is not None:
             rotation.abandon()

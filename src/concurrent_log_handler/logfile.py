@@ -159,6 +159,7 @@ class LogFile(Member, SharedLog):
             self.guard = threading.RLock()  # the parent's may be held by a thread that is not here
             self._pid = os.getpid()
             self.background.forget()
+            self.files.upkeep_lock.close()
             self.files.owes_upkeep = False
         self._view = self._no_view
         vars(self).pop("append", None)

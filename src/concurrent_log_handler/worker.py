@@ -34,10 +34,10 @@ class Worker:
     def has(self, work: Work) -> bool:
         """Tell whether something is still to be done, by another thread than this one."""
         thread = self._thread
-        is_at_it = self._at_work_on == work or work in self._work
-        return (
-            thread is not None and thread.is_alive() and thread is not threading.current_thread() and is_at_it
-        )
+        if thread is None or thread is threading.current_thread() or not thread.is_alive():
+            return False
+        # In this order: it is noted as being at work on before it is taken off the list.
+        return work in self._work or self._at_work_on == work
 
     def cancel(self, work: Work) -> None:
         """Do not begin with something."""
