@@ -24,6 +24,7 @@ OWN_DESCRIPTOR = re.compile(r"/(?:dev|proc/self|proc/thread-self)/fd/(\d+)")
 STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 LONGEST_CHAIN_OF_LINKS = 40
 READ_AT_ONCE = 1 << 16
+FIRST_FREE = 3
 NOTE = "user.concurrent-log-handler"
 NICE = 10  # no more: a thread that has the interpreter's lock, and no processor, stops all of its process
 
@@ -58,7 +59,13 @@ class Posix(System):
 
     def create(self, path: str, mode: int) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path, flags, mode)
+        fd = os.open(path, flags, mode)
+        if fd >= FIRST_FREE:
+            return fd
+        try:  # a daemon has closed its standard streams; what it prints must not end up in a file of ours
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE)
+        finally:
+            os.close(fd)
 
     def close(self, fd: int, identity: Optional[os.stat_result] = None) -> None:
         with contextlib.suppress(OSError):  # EBADF: it has been closed by its number already
@@ -121,10 +128,21 @@ class Posix(System):
     def sync(self, fd: int) -> None:
         os.fsync(fd)
 
-    def put_note(self, fd: int, note: bytes) -> None:
+    def put_note(self, fd: int, note: bytes) -> bool:
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
                 os.setxattr(fd, NOTE, note)
+                return True
+        return False
+
+    def settled_length(self, fd: int) -> int:
+        # The length grows page by page during a write, which has the lock of the inode. setxattr() waits for
+        # that, before it looks whether it may do anything (Linux, fs/xattr.c).
+        while True:
+            length = os.fstat(fd).st_size
+            self.put_note(fd, b"")
+            if os.fstat(fd).st_size == length:
+                return length
 
     def note_of(self, fd: int) -> bytes:
         if sys.platform == "linux":
@@ -139,20 +157,21 @@ class Posix(System):
 
     def divert(self, file: os.stat_result) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            for name in os.listdir("/dev/fd"):
-                with contextlib.suppress(OSError):  # the one of the listing itself is closed by now
-                    if os.path.samestat(os.fstat(int(name)), file):
-                        os.dup2(nowhere, int(name), inheritable=False)
-        finally:
-            os.close(nowhere)
+        numbers = ["0", "1", "2"]
+        with contextlib.suppress(OSError):
+            numbers = os.listdir("/dev/fd")
+        for number in map(int, numbers):
+            with contextlib.suppress(OSError):  # the one of the listing itself is closed by now
+                if os.path.samestat(os.fstat(number), file):
+                    os.dup2(nowhere, number, inheritable=False)
+        os.close(nowhere)
 
     def lower_priority(self) -> None:
         # On Linux each thread has a priority of its own, and 0 is the calling one (getpriority(2), BUGS);
         # elsewhere, as POSIX demands, this would slow down the whole process.
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, 0, NICE)
+                os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), NICE))
 
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)
@@ -178,6 +197,10 @@ class Posix(System):
     def free_bytes(self, path: str) -> int:
         status = os.statvfs(path)
         return status.f_bavail * status.f_frsize
+
+    def names_of_inode(self, directory: str, inode: int) -> List[str]:
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.inode() == inode]
 
     def list_names(self, directory: str) -> List[str]:
         return os.listdir(directory)

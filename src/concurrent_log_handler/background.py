@@ -7,7 +7,7 @@ appends its record to the full file, as all its peers do until the thread has fi
 
 *The upkeep* after a rotation (`upkeep.py`). One thread does that for all logs of the process, one after
 the other, and with what time the others leave. A log whose upkeep calls code of the user's, which may
-hang, has a thread of its own, for which the end of the interpreter does not wait.
+hang, has a thread of its own, a daemon, and one that keeps the interpreter from ending while it gets on.
 
 What is done here takes the same locks as the appends of the process, for some system calls at a time.
 Where threads do not run (uWSGI without `--enable-threads`) or cannot be started any more, and with
@@ -17,9 +17,10 @@ At the end of a process, or of a handler, the file that is just being compressed
 that goes on at all; others are begun for some seconds. The rest is left to the next process.
 """
 
+import contextlib
 import threading
 import time
-from typing import Optional
+from typing import List
 
 from concurrent_log_handler.lock import entrance
 from concurrent_log_handler.upkeep import SharedLog, Upkeep
@@ -29,8 +30,10 @@ PATIENCE = 1.0
 PATIENCE_AT_THE_END = 5.0
 STALLED = 10.0  # seconds without a sign of life from a codec
 PAUSE = 0.0005
+GLANCE = 0.02
 
 _for_all = Worker()
+_end_seen_at: List[float] = []  # of the main thread; for all logs together
 
 
 class Background:
@@ -39,11 +42,11 @@ class Background:
     def __init__(self, log: SharedLog) -> None:
         self._log = log
         self._own = Worker()
+        self._guard = Worker("concurrent-log-handler, to wait at the end")
         self._give_up_at = 0.0
-        self._upkeep: Optional[Upkeep] = None
+        self._turns: List[Upkeep] = []
         self._advanced_at = 0.0
         self._is_to_end = False
-        self._end_seen_at: Optional[float] = None
         self.left_to_peer = False
 
     def is_busy(self) -> bool:
@@ -56,8 +59,7 @@ class Background:
 
     def is_compressing(self) -> bool:
         """Tell whether a file is being compressed, and that goes on."""
-        upkeep = self._upkeep
-        at_it = upkeep is not None and upkeep.is_compressing()
+        at_it = any(upkeep.is_compressing() for upkeep in tuple(self._turns))
         return at_it and time.monotonic() < self._advanced_at + STALLED
 
     def finish(self, *, may_work_here: bool) -> None:
@@ -75,8 +77,10 @@ class Background:
         """Do the upkeep after a rotation; return False if it has to be asked for again."""
         self._is_to_end = False
         if not self._log.files.settings.inline:
-            worker = self._own if self._may_hang() else _for_all
-            if worker.do(self._tidy, daemon=self._may_hang()):
+            may_hang = self._may_hang()
+            if (self._own if may_hang else _for_all).do(self._tidy, daemon=may_hang):
+                if may_hang:
+                    self._guard.do(self._wait_at_the_end, daemon=False)
                 return True
         if may_work_here:
             self.tidy_here()
@@ -85,16 +89,24 @@ class Background:
     def tidy_here(self) -> None:
         """Do the upkeep in the calling thread."""
         upkeep = Upkeep(self._log, self._advance, self._may_begin_another)
-        self._upkeep = upkeep
+        self._turns.append(upkeep)
         try:
             self.left_to_peer = not upkeep.run()
         finally:
-            if self._upkeep is upkeep:
-                self._upkeep = None
+            with contextlib.suppress(ValueError):  # forgotten in a forked child
+                self._turns.remove(upkeep)
 
     def has_work(self) -> bool:
         """Tell whether others have left something for the upkeep; what they have half made is removed."""
         return Upkeep(self._log, self._advance, self._may_begin_another).has_work()
+
+    def take_back(self) -> bool:
+        """Take the upkeep off the list of the thread for all; return whether it was there, and not yet begun."""
+        return _for_all.cancel(self._tidy)
+
+    def is_here(self) -> bool:
+        """Tell whether this is the thread that does the upkeep."""
+        return any(worker.is_here() for worker in (self._own, _for_all))
 
     def end(self) -> None:
         """Begin nothing more."""
@@ -105,13 +117,17 @@ class Background:
     def forget(self) -> None:
         """In a forked child: there is no thread here, and what one was at is the parent's."""
         self._own.forget()
+        self._guard.forget()
         _for_all.forget()
-        upkeep, self._upkeep = self._upkeep, None
-        if upkeep is not None:
+        turns, self._turns = self._turns, []
+        for upkeep in turns:
             upkeep.abandon()
 
     def _may_hang(self) -> bool:
-        return self._log.files.hooks.hand_on() is not None
+        """Tell whether the upkeep calls code of the user's."""
+        hooks = self._log.files.hooks
+        codec = hooks.codec()
+        return hooks.hand_on() is not None or (codec is not None and codec.may_hang)
 
     def _advance(self) -> None:
         self._advanced_at = time.monotonic()
@@ -122,9 +138,21 @@ class Background:
             return False
         if threading.main_thread().is_alive():
             return True
-        if self._end_seen_at is None:
-            self._end_seen_at = time.monotonic()
-        return time.monotonic() < self._end_seen_at + PATIENCE_AT_THE_END
+        if not _end_seen_at:
+            _end_seen_at.append(time.monotonic())
+        return time.monotonic() < _end_seen_at[0] + PATIENCE_AT_THE_END
+
+    def _wait_at_the_end(self) -> None:
+        """Keep the interpreter from ending while a daemon compresses, as long as that goes on.
+
+        `logging` closes the handlers at the end, which waits as well; but not in the children of `multiprocessing`.
+        """
+        while self._own.has(self._tidy):
+            if not threading.main_thread().is_alive() and not (
+                self._may_begin_another() or self.is_compressing()
+            ):
+                return
+            time.sleep(GLANCE)
 
     def _tidy(self) -> None:
         self._log.files.system.lower_priority()

@@ -14,7 +14,7 @@ import abc
 import contextlib
 import os
 import re
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from concurrent_log_handler.naming import DatedName, DatedNames, forms_of, number_of, numbered
 from concurrent_log_handler.system import System, is_regular
@@ -74,6 +74,10 @@ class Backups(abc.ABC):
         """Return the paths of the files that have the name of a backup: the plain one, and compressed ones."""
 
     @abc.abstractmethod
+    def owns(self, path: str) -> bool:
+        """Tell whether a path is that of a backup, compressed or not."""
+
+    @abc.abstractmethod
     def next_path(self) -> str:
         """Return the path that the live file is to be renamed to, after the row has been."""
 
@@ -129,17 +133,21 @@ class NumberedBackups(Backups):
                 kind_of = self._kinds()
             seen.add(path)
             looks += 1 + len(extensions)
-            is_file = kind_of(path)
-            found = (PLAIN,) * bool(is_file) + tuple(each for each in extensions if kind_of(path + each))
-            if found or is_file is None:
+            kinds = {each: kind_of(path + each) for each in (PLAIN, *extensions)}
+            if False not in kinds.values():
+                found = tuple(each for each, is_file in kinds.items() if is_file)
                 places.append(Place(path, found))
-            if not found and is_file is None:
-                break
+                if not found:
+                    break
         return places
 
     def at(self, path: str) -> List[str]:
         """Return the paths of the files that have the name of a backup: the plain one, and compressed ones."""
         return [path + each for each in (PLAIN, *self._extensions()) if _kind_of(path + each)]
+
+    def owns(self, path: str) -> bool:
+        """Tell whether a path is that of a backup, compressed or not."""
+        return any(True for _ in self._numbers_of(path, self._backup_name(1), self._extensions()))
 
     def next_path(self) -> str:
         """Return the first name that is not somebody else's."""
@@ -161,15 +169,20 @@ class NumberedBackups(Backups):
             return _standing(self._system, [first + each for each in (PLAIN, *extensions)], extensions)
         found: Dict[int, List[str]] = {}
         for path in _paths_beside(self._system, first):
-            for bare, _ in forms_of(path, extensions):
-                for number in self._numbers_in(bare, first):
-                    if self._backup_name(number) == bare:
-                        found.setdefault(number, []).append(path)
+            for number in self._numbers_of(path, first, extensions):
+                found.setdefault(number, []).append(path)
         end = self._most() + 1
         while end in found:  # more were allowed once
             end += 1
         numbers = sorted((number for number in found if number < end), reverse=True)
         return _standing(self._system, [path for number in numbers for path in found[number]], extensions)
+
+    def _numbers_of(self, path: str, first: str, extensions: Tuple[str, ...]) -> Iterator[int]:
+        """Yield the numbers that a path is the name for."""
+        for bare, _ in forms_of(path, extensions):
+            for number in self._numbers_in(bare, first):
+                if self._backup_name(number) == bare:
+                    yield number
 
     def _numbers_in(self, path: str, first: str) -> Iterable[int]:
         """Return what may be the number in a path: anywhere in the name, if a namer may have put it there."""
@@ -225,6 +238,10 @@ class DatedBackups(Backups):
     def at(self, path: str) -> List[str]:
         """Return the path, if there is a file: a further one has a counter."""
         return [path] if _kind_of(path) else []
+
+    def owns(self, path: str) -> bool:
+        """Tell whether a path is that of a backup, compressed or not."""
+        return self._names().read(path) is not None
 
     def next_path(self) -> str:
         """Return the name of this period, with a counter if it is taken."""

@@ -16,6 +16,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,8 @@ from concurrent_log_handler.packing import Command, Packer, Target
 assert not TYPE_CHECKING or sys.platform != "win32"
 
 PAUSE = 0.005
-CHECKS = 10  # within a time limit
+CHECKS = 10  # within a time limit,
+LONGEST_WAIT = 10.0  # and not less often than this, in seconds
 LONGEST_MESSAGE = 300
 
 
@@ -99,9 +101,9 @@ class CommandPacker(Packer):
                 process.stdin.close()  # type: ignore[union-attr]
             if process.returncode is None:
                 with contextlib.suppress(OSError):
-                    process.kill()
-                with contextlib.suppress(OSError):
-                    process.wait()
+                    os.killpg(process.pid, signal.SIGKILL)  # what it has started as well
+                with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                    process.wait(1.0)  # a program that runs as somebody else cannot be killed
         self._close()
 
     @property
@@ -111,7 +113,7 @@ class CommandPacker(Packer):
     def _wait_for_input(self) -> None:
         waiting = select.poll()  # select() knows no descriptors beyond 1,023
         waiting.register(self._input, select.POLLOUT)
-        if not waiting.poll(1000 * self._command.time_limit / CHECKS):
+        if not waiting.poll(1000 * min(self._command.time_limit / CHECKS, LONGEST_WAIT)):
             self._check_time()
 
     def _check_time(self) -> None:

@@ -21,11 +21,13 @@ No codec is imported before somebody has asked for it.
 
 import abc
 import contextlib
+import errno
 import importlib
+import io
 import re
 import struct
 import sys
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, BinaryIO, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 
 from concurrent_log_handler.packing import Command, Packer, Target
 from concurrent_log_handler.settings import is_number, require
@@ -54,6 +56,7 @@ class Codec(abc.ABC):
     """A way to compress a file."""
 
     extension = ""
+    may_hang = False
 
     @abc.abstractmethod
     def pack(self, target: Target) -> Packer:
@@ -159,6 +162,8 @@ class CommandCodec(Codec):
 class ObjectCodec(Codec):
     """Compresses by an object of the user's."""
 
+    may_hang = True
+
     def __init__(self, given: Any) -> None:
         self.extension = given.extension
         self._given = given
@@ -177,7 +182,13 @@ class ObjectPacker(Packer):
 
     def write(self, data: bytes) -> None:
         """Hand over some bytes."""
-        self._file.write(data)
+        written = self._file.write(data)
+        while isinstance(self._file, io.RawIOBase) and 0 < (written or 0) < len(data):
+            data = data[written:]
+            written = self._file.write(data)
+        if isinstance(written, int) and written < len(data):
+            # Rather none than half a file; some libraries, though, return how much they have made of it.
+            raise OSError(errno.EIO, f"took {written} of {len(data)} bytes")
 
     def finish(self) -> None:
         """Close the file."""
@@ -220,18 +231,22 @@ def codec_of(use_gzip: object, compression: Compression, level: Optional[int]) -
     return ObjectCodec(compression)
 
 
-def content_of(path: str, extension: str) -> Optional[Iterator[bytes]]:
-    """Return the content of a compressed file in pieces, or None if nothing here can read that kind.
+def content_of(file: BinaryIO, extension: str) -> Optional[Iterator[bytes]]:
+    """Return the content of a compressed file in pieces, or None if nothing here can read that kind; close it.
 
     The pieces end with an exception (`EOFError`, `OSError`, or one of the codec's) if the file is damaged.
     """
     module = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}.get(extension)
-    return None if module is None else _pieces(importlib.import_module(module), path)
+    if module is None:
+        file.close()
+        return None
+    return _pieces(importlib.import_module(module), file)
 
 
-def _pieces(module: Any, path: str) -> Iterator[bytes]:
-    with module.open(path, "rb") as file:
-        yield from iter(lambda: file.read(READ_AT_ONCE), b"")
+def _pieces(module: Any, file: BinaryIO) -> Iterator[bytes]:
+    with file, module.open(file, "rb") as content:
+        # read() would raise at the end of a file that is cut short, and keep what it has read.
+        yield from iter(lambda: content.read1(READ_AT_ONCE), b"")
 
 
 def _command_of(given: Mapping[str, Any]) -> Codec:

@@ -12,6 +12,7 @@ from concurrent_log_handler.timetable import Timetable
 from concurrent_log_handler.view import ALWAYS
 
 PAUSE = 0.001
+TURN = 0.2  # seconds in which the upkeep of a log that is closed should have been begun
 PATIENCE = 5.0  # for what a user has asked for: a rotation, the end of the upkeep
 CANNOT_BEGIN = "cannot find out when the next rollover is"
 
@@ -108,8 +109,11 @@ class Control:
 
         """
         background = self._log.background
-        deadline = time.monotonic() + PATIENCE
+        now = time.monotonic()
+        deadline, turn = now + PATIENCE, now + TURN
         while background.is_busy():
+            if time.monotonic() >= turn and background.take_back():  # another log's upkeep takes long
+                background.tidy_here()
             if time.monotonic() >= deadline:
                 background.end()
                 if not background.is_compressing():
@@ -130,6 +134,10 @@ class Control:
     def wait_for_upkeep(self, timeout: Optional[float]) -> bool:
         """Do all upkeep that there is to do, or wait for who does it; return False if that takes too long."""
         background = self._log.background
+        if background.is_here():  # a callback cannot wait for what comes after it
+            return False
+        if not background.is_busy() and not background.has_work():
+            return True
         deadline = ALWAYS if timeout is None else time.monotonic() + timeout
         while True:
             background.tidy(may_work_here=True)

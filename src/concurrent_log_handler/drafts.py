@@ -38,7 +38,11 @@ class Draft:
         self._system = system
         self.path = path
         self.fd = fd
-        self.status = system.status_of(fd)
+        try:
+            self.status = system.status_of(fd)
+        except BaseException:
+            system.close(fd)
+            raise
 
     def discard(self) -> None:
         """Remove the draft's own name; the file stays if it has been published."""
@@ -100,18 +104,25 @@ class DraftRoom:
         while True:
             path = self.new_path(directory)
             draft = Draft(self._system, path, self._system.create(path, 0o600))
-            with contextlib.suppress(OSError):
-                self._system.try_lock(draft.fd)
-            if existing(self._system, path) is not None:  # it was not swept before it was locked
-                return draft
+            try:
+                is_mine = True
+                with contextlib.suppress(OSError):
+                    is_mine = self._system.try_lock(draft.fd)
+                if (
+                    is_mine and existing(self._system, path) is not None
+                ):  # nobody is about to sweep it, or has
+                    return draft
+            except BaseException:
+                draft.discard()
+                raise
             draft.close()
 
     def new_path(self, directory: str) -> str:
         """Return the path of a draft that there is not; what is renamed to it without a lock is swept."""
         return self._names.draft(directory, os.urandom(TOKEN_BYTES).hex())
 
-    def dress(self, draft: Draft, like: os.stat_result) -> None:
-        """Give a draft the owner, the permissions and the times of another file.
+    def dress(self, draft: Draft, like: os.stat_result, accessed_ns: int) -> None:
+        """Give a draft the owner, the permissions and the times of another file, that of the last access apart.
 
         Only root may give a file away. Where the group cannot be set, another group must not get what
         the right one had: it gets what everybody has (as with xz).
@@ -126,7 +137,7 @@ class DraftRoom:
                 except OSError:
                     mode = (mode & 0o707) | ((mode & 0o070) & ((mode & 0o007) << 3))
         self._set_mode(draft.fd, mode)
-        self._system.set_times(draft.fd, like.st_atime_ns, like.st_mtime_ns)
+        self._system.set_times(draft.fd, accessed_ns, like.st_mtime_ns)
 
     def _make_one(self, directory: str, content: bytes, token: Optional[str] = None) -> Draft:
         path = self._names.draft(directory, token) if token else self.new_path(directory)

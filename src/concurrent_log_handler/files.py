@@ -19,6 +19,7 @@ from concurrent_log_handler.naming import Names, extensions_with
 from concurrent_log_handler.pages import CANNOT_USE, Pages
 from concurrent_log_handler.retention import Limits
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks, Moves, Rotation, Site
+from concurrent_log_handler.sealing import unseal_live
 from concurrent_log_handler.settings import Settings
 from concurrent_log_handler.state import EXCLUSIVE, Page
 from concurrent_log_handler.system import System, is_regular
@@ -180,6 +181,8 @@ class Files:
         self.drafts.adjust(fd, status)
         if not status.st_size:
             self._write_head(view)
+        elif self.system.note_of(fd):
+            self._unseal(fd)
         return view
 
     def try_lock(self, wait: float = 0.0) -> bool:
@@ -434,6 +437,17 @@ class Files:
         try:
             if not self.system.length(view.fd):
                 self.system.write(view.fd, head)
+        finally:
+            if not locked_before:
+                self.lock.release()
+
+    def _unseal(self, fd: int) -> None:
+        """Forget what was said of a backup that somebody has made the live file again."""
+        locked_before, page = self.lock.held, self.page
+        if page is None or not page.writable or not (locked_before or self.try_lock(self.settings.patience)):
+            return
+        try:
+            unseal_live(self.system, page, fd, self.names.log)
         finally:
             if not locked_before:
                 self.lock.release()

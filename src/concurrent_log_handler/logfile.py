@@ -455,6 +455,8 @@ class LogFile(Member, SharedLog):
             view.until = NEVER
             if written < len(data) and not self._fragments.complete(view, data, written):
                 return False
+            if not self.files.lock.held:
+                self.files.refresh_page(make=False)
             end = self._system.status_of(view.fd).st_size if forked else self._system.position(view.fd)
             pages = (view.page, self.files.page)  # the second may have come in the place of the first
             return is_kept(self._system, view, pages, end, self.path, self.settings.patience)

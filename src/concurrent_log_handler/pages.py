@@ -9,7 +9,8 @@ pages, and not see each other's rotations. So
 * who takes another page cuts the old one to nothing, and whoever still has that open notices with
   the next look;
 * a page that is made where there have been a log and a lock file before carries the time of its
-  birth, and nothing is rotated until all have had the time to see it (`Page.time_to_wait`).
+  birth, and nothing is rotated until all have had the time to see it (`Page.time_to_wait`). Where there
+  has been a log only, both may have been deleted; then nothing is consumed until then (`time_until_seen`).
 """
 
 import contextlib
@@ -104,7 +105,8 @@ class Pages:
 
     def _new(self) -> bytes:
         log_was_there = existing(self._system, self._names.log) is not None
-        return new_page(has_predecessor=log_was_there and self._lock.was_there)
+        has_predecessor = log_was_there and self._lock.was_there
+        return new_page(has_predecessor=has_predecessor, log_was_there=log_was_there)
 
     def _mend(self) -> Page:
         """Replace a page that is of no use, under the lock."""

@@ -9,6 +9,7 @@ from typing import Optional
 
 from concurrent_log_handler.files import Files
 from concurrent_log_handler.fragments import Fragments
+from concurrent_log_handler.kept import is_kept
 from concurrent_log_handler.view import UNSTABLE, View
 
 
@@ -62,11 +63,21 @@ class BareAppender:
     def append_attended(self, data: bytes, _occasion: object) -> None:
         """Append one record to what stands at the path."""
         files = self._files
-        if self._view is None or not files.is_live(self._view):
-            self._view = files.open_live(UNSTABLE)
-        written = files.system.write(self._view.fd, data)
-        while written != len(data) and not self._fragments.complete(self._view, data, written):
-            written = files.system.write(self._view.fd, data)
+        while True:
+            view = self._view
+            if view is None or not files.is_live(view):
+                view = self._view = files.open_live(UNSTABLE)
+            written = files.system.write(view.fd, data)
+            while written != len(data) and not self._fragments.complete(view, data, written):
+                written = files.system.write(view.fd, data)
+            if files.is_live(view) or self._is_kept(view):
+                return
+
+    def _is_kept(self, view: View) -> bool:
+        """Tell whether a record is kept whose file has been renamed meanwhile, by one who may do that."""
+        files = self._files
+        page, end = files.refresh_page(make=False), files.system.position(view.fd)
+        return is_kept(files.system, view, [page], end, files.names.log, files.settings.patience)
 
     def look_again(self) -> None:
         """Do nothing: each record looks."""

@@ -86,7 +86,8 @@ def forks_wait() -> Iterator[None]:
 
 def _forget_all() -> None:
     for log in all_logs():
-        log.forget()
+        with contextlib.suppress(OSError):  # one must not keep the others from it
+            log.forget()
 
 
 if sys.platform != "win32" and not FORKS_UNSEEN:

@@ -44,12 +44,12 @@ import os
 import time
 from typing import Callable, ContextManager, List, NamedTuple, Optional, Sequence, Tuple
 
-from concurrent_log_handler.backups import Backups
+from concurrent_log_handler.backups import PLAIN, Backups, Place
 from concurrent_log_handler.compression import Codec
 from concurrent_log_handler.drafts import Draft, DraftRoom, existing
 from concurrent_log_handler.lock import FileLock
 from concurrent_log_handler.naming import Names
-from concurrent_log_handler.sealing import delete
+from concurrent_log_handler.sealing import delete, drop_if_published
 from concurrent_log_handler.state import ATOMIC, GRACE, MOST_WAITING, Page, identity_of
 from concurrent_log_handler.system import System
 from concurrent_log_handler.timetable import Timetable, Timing
@@ -57,7 +57,7 @@ from concurrent_log_handler.timetable import Timetable, Timing
 SHIFTS_AT_ONCE = 32
 
 Mover = Callable[[str, str], None]
-Moves = List[Tuple[str, str]]
+Moves = List[List[Tuple[str, str]]]
 
 
 class UnfinishedShiftError(Exception):
@@ -200,15 +200,14 @@ class Rotation:
         if not self._keep:
             self.discard()  # what a process that died has left there
             return
-        row = self._backups.row(self._keep)
+        row = [self._settled(place) for place in self._backups.row(self._keep)]
         if len(row) > self._keep:
             self._delete_all([row[-2].path + each for each in row[-2].extensions])
             row.pop()
         # Anew in each run: between two of them, peers may have gone on with the shift, or compressed a backup.
         self.moves = [
-            (place.path + extension, following.path + extension)
+            [(place.path + extension, following.path + extension) for extension in place.extensions]
             for place, following in zip(row, row[1:])
-            for extension in place.extensions
         ]
 
     def shift(self) -> None:
@@ -217,9 +216,9 @@ class Rotation:
         while self.moves:
             if shifts >= self._most_shifts:
                 raise UnfinishedShiftError
-            source, target = self.moves[-1]
-            with contextlib.suppress(FileNotFoundError):  # removed by somebody else by now
-                self._system.rename(source, target)
+            for source, target in self.moves[-1]:
+                with contextlib.suppress(FileNotFoundError):  # removed by somebody else by now
+                    self._system.rename(source, target)
             self.moves.pop()
             shifts += 1
 
@@ -333,6 +332,19 @@ class Rotation:
             raise OSError(errno.EINVAL, "namer gives a backup the name of the log itself", path)
         self._delete_all(self._backups.at(path))
         return path
+
+    def _settled(self, place: Place) -> Place:
+        """Make one of the two files that a dead compressor has left of a backup, before they are renamed."""
+        plain, *others = place.extensions or (None,)
+        if plain != PLAIN or not others or self._page is None:
+            return place
+        dropped = self._drafts.new_path(os.path.dirname(place.path))
+        paths = [place.path + each for each in others]
+        with contextlib.suppress(OSError):  # both are renamed then
+            if drop_if_published(self._system, self._page, place.path, paths, dropped):
+                self._system.unlink(dropped)
+                return place._replace(extensions=tuple(others))
+        return place
 
     def _delete_all(self, paths: List[str]) -> None:
         for path in paths:

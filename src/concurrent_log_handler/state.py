@@ -35,6 +35,7 @@ The bytes of the page, all numbers little-endian:
     72    whether its period is over, u64
     80    the backup that is in the hands of the user's code: device and inode, 2 u64; else 0
     96    until when it is taken to be so, by the monotonic clock in nanoseconds, u64
+    104   when the page was made, if there was a log before it, likewise, else 0, u64
     256   the ring of sealed files: 64 slots of 40 bytes
     2816  the inodes of the backups that are still to be handed on, 160 u64, the oldest first
 
@@ -44,7 +45,7 @@ another name by then: a live file that is sealed would leave its writers nowhere
 may be unknown for a moment (`PENDING`). Once the file has no name any more it is `GONE`, which is
 for ever as well, but tells whoever finds a file of that number that it is another one: numbers
 are used again. Each slot carries a checksum: a reader that comes while it is being written sees that,
-and reads again. A file takes a free slot, and the oldest one's only if there is none.
+and reads again. A file takes a free slot; if there is none, that of a file that is gone; else the oldest one.
 
 The file under way tells the one who finishes the rotation of a dead process whether it had come to
 the renaming, which the names alone do not tell after a new file has been published. Backups that
@@ -75,7 +76,7 @@ PENDING = -1
 
 HEAD = struct.Struct("<8sIIQI")
 MODE_OFFSET, ROTATIONS_OFFSET, NEXT_SLOT_OFFSET, MOVED_OFFSET, BORN_OFFSET = 12, 16, 24, 32, 40
-DUE_OFFSET, UNDER_WAY_OFFSET, IN_HAND_OFFSET = 48, 56, 80
+DUE_OFFSET, UNDER_WAY_OFFSET, IN_HAND_OFFSET, MADE_OFFSET = 48, 56, 80, 104
 RING_OFFSET, SLOTS = 256, 64
 ENTRY = struct.Struct("<QQqQ")
 CHECKSUM = struct.Struct("<I4x")
@@ -94,16 +95,18 @@ Identity = Tuple[int, int]
 InHand = bytes
 
 
-def new_page(has_predecessor: bool) -> bytes:
+def new_page(*, has_predecessor: bool, log_was_there: bool) -> bytes:
     """Return the bytes of a new page.
 
     Args:
-        has_predecessor: whether there may be writers with an older page, which somebody has deleted.
+        has_predecessor: whether there may well be writers with an older page, which somebody has deleted.
+        log_was_there: whether there may be any.
 
     """
-    born = monotonic_ns() if has_predecessor else 0
+    now = monotonic_ns()
     head = HEAD.pack(MAGIC, VERSION, ATOMIC, 0, 0).ljust(BORN_OFFSET, b"\0")
-    return (head + NUMBER.pack(born)).ljust(PAGE_SIZE, b"\0")
+    born = (head + NUMBER.pack(now if has_predecessor else 0)).ljust(MADE_OFFSET, b"\0")
+    return (born + NUMBER.pack(now if log_was_there else 0)).ljust(PAGE_SIZE, b"\0")
 
 
 def monotonic_ns() -> int:
@@ -217,9 +220,19 @@ class Page:
 
         Who still has that would not see a rotation.
         """
-        born = self._number_at(BORN_OFFSET)
-        longest = SURVEY + GRACE
-        return min(max(born / 1e9 + longest - time.monotonic(), 0.0), longest) if born else 0.0
+        return self._time_since(BORN_OFFSET)
+
+    def time_until_seen(self) -> float:
+        """Return the seconds until nobody can have an older page, before which nothing may be consumed.
+
+        The lock file may have been deleted together with the page, so that nothing tells of a predecessor. A
+        rotation need not wait for that: a record that goes to a renamed file is not lost.
+        """
+        return self._time_since(MADE_OFFSET)
+
+    def _time_since(self, offset: int) -> float:
+        since, longest = self._number_at(offset), SURVEY + GRACE
+        return min(max(since / 1e9 + longest - time.monotonic(), 0.0), longest) if since else 0.0
 
     def is_at(self, epoch: int) -> bool:
         """Tell whether this is the epoch, and the page is not one that was deleted or replaced."""
@@ -307,7 +320,7 @@ class Page:
         if slot is None:
             slot = _free_slot(ring)
         if slot is None:
-            slot = self.head().next_slot % SLOTS
+            slot = _slot_to_reuse(ring, self.head().next_slot % SLOTS)
             following = struct.pack("<I", (slot + 1) % SLOTS)
             self._system.write_at(self.fd, following, NEXT_SLOT_OFFSET)
         body = ENTRY.pack(file.st_dev, file.st_ino, length, until)
@@ -345,6 +358,16 @@ class Page:
 
     def _write_slot(self, slot: int, data: bytes) -> None:
         self._system.write_at(self.fd, data, RING_OFFSET + slot * SLOT_SIZE)
+
+
+def _slot_to_reuse(ring: bytes, following: int) -> int:
+    """Find the slot that has told of a file without a name for the longest time, else the oldest one."""
+    for step in range(SLOTS):
+        slot = (following + step) % SLOTS
+        body = ring[slot * SLOT_SIZE : slot * SLOT_SIZE + ENTRY.size]
+        if body.endswith(NUMBER.pack(GONE)):
+            return slot
+    return following
 
 
 def _free_slot(ring: bytes) -> Optional[int]:

@@ -131,11 +131,15 @@ class System(abc.ABC):
         """Return when all that was written to an open file is on the disk."""
 
     @abc.abstractmethod
-    def put_note(self, fd: int, note: bytes) -> None:
-        """Attach a few bytes to an open file, which stay for as long as it exists; or do nothing.
+    def put_note(self, fd: int, note: bytes) -> bool:
+        """Attach a few bytes to an open file, which stay for as long as it exists; return whether that was done.
 
         Not every file system can, and only who may write to the file may.
         """
+
+    @abc.abstractmethod
+    def settled_length(self, fd: int) -> int:
+        """Return the length that a file has between two writes of others, not in the middle of one."""
 
     @abc.abstractmethod
     def note_of(self, fd: int) -> bytes:
@@ -180,6 +184,10 @@ class System(abc.ABC):
     @abc.abstractmethod
     def free_bytes(self, path: str) -> int:
         """Return how much space a file system has left for users without privileges."""
+
+    @abc.abstractmethod
+    def names_of_inode(self, directory: str, inode: int) -> List[str]:
+        """Return the names in a directory that have an inode; some file systems do not tell."""
 
     @abc.abstractmethod
     def list_names(self, directory: str) -> List[str]:

@@ -40,6 +40,7 @@ from concurrent_log_handler.compressor import Compressor, GoneError
 from concurrent_log_handler.drafts import existing
 from concurrent_log_handler.files import Files
 from concurrent_log_handler.lock import entrance
+from concurrent_log_handler.registry import forks_wait
 from concurrent_log_handler.retention import Backup, Limits, expired
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE
 from concurrent_log_handler.sealing import delete
@@ -55,6 +56,10 @@ CANNOT_TIDY_UP = "cannot tidy up after a rotation"
 
 
 T = TypeVar("T")
+
+
+class NoLockError(Exception):
+    """There can be no lock here; that has been reported, and there is no upkeep."""
 
 
 class BusyError(Exception):
@@ -90,7 +95,7 @@ def take(log: SharedLog) -> bool:
     if not files.try_lock():
         return False
     try:
-        files.refresh_page(make=False)
+        files.refresh_page(make=True)
         files.recover()
     except BaseException:
         let_go(log)
@@ -128,10 +133,11 @@ class Upkeep:
         self._files = log.files
         self._advance = advance
         self._may_begin_another = may_begin_another
-        self._seen: Set[Identity] = set()  # no file is deleted twice in one turn,
-        self._tried: Set[Identity] = set()  # nor compressed
+        self._seen: Set[Identity] = set()  # no file is tried twice in one turn
+        self._failed: Set[Identity] = set()
+        self._passed_over: Set[Identity] = set()
+        self._compressed = 0
         self._compressor: Optional[Compressor] = None
-        self._all_could_be_compressed = True
         self._freed = 0
         self._all_could_be_deleted = True
         self._in_hand: Optional[InHand] = None
@@ -144,11 +150,17 @@ class Upkeep:
         try:
             if files.hooks.codec() is not None:
                 self._sweep()
-            is_left_to_peer = not self._compress_all()
-            self._hand_on_all()
-            self._expire()
+            while True:
+                is_left_to_peer = not self._compress_all()
+                self._hand_on_all()  # which may rotate
+                if is_left_to_peer or not self._may_begin_another() or not self._to_compress():
+                    break
+            if not (is_left_to_peer and files.hooks.hand_on() is not None):  # a peer has to hand on first
+                self._expire()
         except BusyError:
             return False
+        except NoLockError:
+            return True
         except OSError as error:
             files.hooks.report(CANNOT_TIDY_UP, error)
         else:
@@ -163,11 +175,7 @@ class Upkeep:
                 self._sweep()
             page = files.page
             waits = files.hooks.hand_on() is not None and page is not None and bool(page.waiting())
-            return (
-                waits
-                or self._next_to_compress() is not None
-                or bool(self._doomed(self._limits(), self._free()))
-            )
+            return waits or bool(self._to_compress() or self._doomed(self._limits(), self._free()))
         except OSError:  # the upkeep will tell of it
             return True
 
@@ -188,10 +196,12 @@ class Upkeep:
                 if take(self._log):
                     try:
                         page = self._files.page
-                        if page is None or not page.time_to_wait():
+                        if page is None or not page.time_until_seen():
                             return do(page if page is not None and page.writable else None)
                     finally:
                         let_go(self._log)
+            if self._files.lock.fd < 0 and not self._files.can_lock():
+                raise NoLockError
             if time.monotonic() >= deadline:
                 raise BusyError
             time.sleep(PAUSE)
@@ -213,43 +223,51 @@ class Upkeep:
         the lock taken does not stay behind.
         """
         files, codec = self._files, self._files.hooks.codec()
-        while codec is not None and self._may_begin_another():
-            backup = self._next_to_compress()
-            if backup is None:
-                if self._tried and self._all_could_be_compressed:
-                    files.hooks.settled(CANNOT_COMPRESS)
-                return True
-            if not self._takes_upkeep_lock():
+        if codec is None:
+            return True
+        self._under_lock(lambda _: None)  # a page is made, if there is none yet
+        at_once = 1 if files.hooks.hand_on() is not None else AT_ONCE
+        while self._may_begin_another():
+            backups = self._to_compress()[:at_once]
+            if not backups:
+                break
+            if not self._compress_some(codec, backups):
                 return False
-            try:
-                backup = self._next_to_compress()
-                if backup is not None:
-                    self._compress(codec, backup)
-            finally:
-                self._frees_upkeep_lock()
             self._hand_on_all()
+        if self._compressed and not self._failed:
+            files.hooks.settled(CANNOT_COMPRESS)
         return True
 
-    def _takes_upkeep_lock(self) -> bool:
+    def _compress_some(self, codec: Codec, backups: List[Standing]) -> bool:
+        """Compress some; return False if a peer is at it."""
+        taken = False
         try:
-            return self._files.upkeep_lock.acquire(0)
-        except OSError:  # no page, so nothing can be sealed
-            return False
+            taken = self._takes_upkeep_lock()
+            for backup in backups if taken else ():
+                if self._may_begin_another():
+                    self._compress(codec, backup)
+        finally:
+            if taken:
+                self._files.upkeep_lock.release()
+            self._files.upkeep_lock.close()
+        return taken
 
-    def _frees_upkeep_lock(self) -> None:
-        self._files.upkeep_lock.release()
-        self._files.upkeep_lock.close()
+    def _takes_upkeep_lock(self) -> bool:
+        with forks_wait():  # a child could not close what is not noted yet
+            return self._files.upkeep_lock.acquire(0)
 
     def _compress(self, codec: Codec, backup: Standing) -> None:
-        self._tried.add(identity_of(backup.files[0].status))
+        identity = identity_of(backup.files[0].status)
         self._compressor = Compressor(self._files, codec, self._with_page, self._advance)
         try:
             self._compressor.run(backup)
-        except (GoneError, BusyError):
-            pass  # there is nothing to compress any more, or not now
+        except (GoneError, BusyError, NoLockError):
+            self._passed_over.add(identity)
         except Exception as error:  # noqa: BLE001 - the border to codecs, each has exceptions of its own
-            self._all_could_be_compressed = False
+            self._failed.add(identity)
             self._files.hooks.report(CANNOT_COMPRESS, error)
+        else:
+            self._compressed += 1
         finally:
             self._compressor = None
 
@@ -263,22 +281,25 @@ class Upkeep:
 
         return self._under_lock(do_if_writable)
 
-    def _next_to_compress(self) -> Optional[Standing]:
-        """Return the oldest backup that is to be compressed, and has not been tried in this turn."""
+    def _to_compress(self) -> List[Standing]:
+        """Return the backups that are to be compressed, and have not been tried in this turn, the oldest first."""
         if self._files.hooks.codec() is None:
-            return None
+            return []
         standing = self._files.backups.standing()
-        doomed = 0
         if self._files.hooks.hand_on() is None:  # nobody waits for those that expire anyway
             limits = self._limits()._replace(max_total_bytes=None, min_free_bytes=None)
-            doomed = len(self._expired(standing, limits, 0))
-        return next((each for each in standing[doomed:] if not self._is_ready(each)), None)
+            standing = standing[len(self._expired(standing, limits, 0)) :]
+        return [
+            each
+            for each in standing
+            if not self._is_ready(each) and identity_of(each.files[0].status) not in self._passed_over
+        ]
 
     def _is_ready(self, backup: Standing) -> bool:
         """Tell whether a backup is what it is going to be, for the time of this turn at least."""
         plain = backup.files[0]
-        is_compressed = any(plain.path.endswith(each) for each in self._files.extensions())
-        return is_compressed or self._files.hooks.codec() is None or identity_of(plain.status) in self._tried
+        is_compressed = plain.path.endswith(self._files.extensions())
+        return is_compressed or self._files.hooks.codec() is None or identity_of(plain.status) in self._failed
 
     # ---- handing on
 
@@ -348,7 +369,8 @@ class Upkeep:
                     known = self._standing_now()
                     self._expire_by(limits, own)
                 finally:
-                    self._frees_upkeep_lock()
+                    self._files.upkeep_lock.release()
+                    self._files.upkeep_lock.close()
         self._expire_by(limits._replace(min_free_bytes=None), own)
 
     def _standing_now(self) -> Set[Identity]:
@@ -388,7 +410,10 @@ class Upkeep:
 
     def _doomed(self, limits: Limits, free: int) -> List[File]:
         """Return what expires, the oldest first."""
-        expiring = self._expired(self._files.backups.standing(), limits, free)
+        standing = self._files.backups.standing()
+        if not all(map(self._is_ready, standing)):  # by size, once it is known what that will be
+            limits = limits._replace(max_total_bytes=None, min_free_bytes=None)
+        expiring = self._expired(standing, limits, free)
         return self._unseen([file for each in expiring for file in each.files])
 
     def _expired(self, standing: List[Standing], limits: Limits, free: int) -> List[Standing]:
@@ -425,6 +450,7 @@ class Upkeep:
             files.hooks.report(CANNOT_DELETE, error)
             self._all_could_be_deleted = False
             return
+        self._seen.discard(identity)  # the next file may get its number
         self._freed += backup.status.st_size
         if page is not None and backup.status.st_ino in page.waiting():
             page.set_waiting([inode for inode in page.waiting() if inode != backup.status.st_ino])

@@ -4,7 +4,6 @@ Nothing here takes a lock: who adds work may hold the locks of a handler, and wh
 At worst two threads share the work.
 """
 
-import contextlib
 import gc
 import os
 import threading
@@ -17,7 +16,8 @@ NAME = "concurrent-log-handler"
 class Worker:
     """At most one thread, which does one thing after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = NAME) -> None:
+        self._name = name
         self._reset()
 
     def _reset(self) -> None:
@@ -39,10 +39,17 @@ class Worker:
         # In this order: it is noted as being at work on before it is taken off the list.
         return work in self._work or self._at_work_on == work
 
-    def cancel(self, work: Work) -> None:
-        """Do not begin with something."""
-        with contextlib.suppress(ValueError):  # it has been begun
+    def is_here(self) -> bool:
+        """Tell whether this is the thread that works."""
+        return self._thread is threading.current_thread()
+
+    def cancel(self, work: Work) -> bool:
+        """Do not begin with something; return whether that was still possible."""
+        try:
             self._work.remove(work)
+        except ValueError:
+            return False
+        return True
 
     def do(self, work: Work, *, daemon: bool) -> bool:
         """Do something next; return False if no thread can be started.
@@ -59,7 +66,7 @@ class Worker:
         if thread is not None and thread.is_alive():
             return True
         # Before it is started, as it may have come to its end when `start` returns.
-        self._thread = threading.Thread(target=self._run, name=NAME, daemon=daemon)
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=daemon)
         try:
             _start(self._thread)
         except RuntimeError:  # no more threads, or the interpreter is at its end
@@ -69,6 +76,15 @@ class Worker:
         return True
 
     def _run(self) -> None:
+        while True:
+            self._work_off()
+            if self._thread is threading.current_thread():
+                self._thread = None  # whoever adds to it from now on begins another thread,
+            if not self._work or self._thread is not None:
+                return
+            self._thread = threading.current_thread()  # but not who has done so just before
+
+    def _work_off(self) -> None:
         while self._work:
             try:
                 work = self._at_work_on = self._work[0]  # first, or it would be neither here nor there
@@ -79,8 +95,6 @@ class Worker:
                 work()
             finally:
                 self._at_work_on = None
-                if not self._work and self._thread is threading.current_thread():
-                    self._thread = None  # whoever adds to it from now on begins another thread
 
 
 def _start(thread: threading.Thread) -> None:

@@ -27,7 +27,7 @@ from concurrent_log_handler.state import (
     new_page,
 )
 
-NEW_PAGE = new_page(has_predecessor=False)
+NEW_PAGE = new_page(has_predecessor=False, log_was_there=False)
 
 
 def file(inode: int, device: int = 1) -> os.stat_result:
@@ -171,7 +171,7 @@ def test_who_may_have_an_older_page_is_given_time_to_see_this_one(
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     waits = [page.time_to_wait()]
-    path.write_bytes(new_page(has_predecessor=True))
+    path.write_bytes(new_page(has_predecessor=True, log_was_there=True))
     for then in (1000.1, 1000.1 + SURVEY + GRACE, 5.0):  # at last, the host was booted anew
         now[0] = then
         waits.append(page.time_to_wait())
