@@ -28,11 +28,12 @@ all three to be its own. Other threads wait for a few deletions at a time.
 """
 
 import abc
+import contextlib
 import errno
 import functools
 import os
 import time
-from typing import Callable, ContextManager, Dict, List, Optional, Set, TypeVar
+from typing import Callable, ContextManager, Dict, Iterator, List, Optional, Set, TypeVar
 
 from concurrent_log_handler.backups import File, Standing
 from concurrent_log_handler.compression import Codec
@@ -240,21 +241,26 @@ class Upkeep:
 
     def _compress_some(self, codec: Codec, backups: List[Standing]) -> bool:
         """Compress some; return False if a peer is at it."""
-        taken = False
-        try:
-            taken = self._takes_upkeep_lock()
-            for backup in backups if taken else ():
+        with self._upkeep_lock() as is_taken:
+            for backup in backups if is_taken else ():
                 if self._may_begin_another():
                     self._compress(codec, backup)
-        finally:
-            if taken:
-                self._files.upkeep_lock.release()
-            self._files.upkeep_lock.close()
-        return taken
+        return is_taken
 
-    def _takes_upkeep_lock(self) -> bool:
-        with forks_wait():  # a child could not close what is not noted yet
-            return self._files.upkeep_lock.acquire(0)
+    @contextlib.contextmanager
+    def _upkeep_lock(self) -> Iterator[bool]:
+        """Try to take the upkeep lock."""
+        lock = self._files.upkeep_lock
+        was_free = not lock.held
+        try:
+            with forks_wait():  # a child could not close what is not noted yet
+                is_taken = lock.acquire(0)
+            yield is_taken
+        finally:
+            # Also after an exception that came before it was known to be taken.
+            if was_free and lock.held:
+                lock.release()
+            lock.close()
 
     def _compress(self, codec: Codec, backup: Standing) -> None:
         identity = identity_of(backup.files[0].status)
@@ -364,13 +370,12 @@ class Upkeep:
         if limits.min_free_bytes is not None:
             # Two who make space at the same time would make too much.
             known: Set[Identity] = set()
-            while not self._standing_now() <= known and self._takes_upkeep_lock():
-                try:
+            while not self._standing_now() <= known:
+                with self._upkeep_lock() as is_taken:
+                    if not is_taken:
+                        break
                     known = self._standing_now()
                     self._expire_by(limits, own)
-                finally:
-                    self._files.upkeep_lock.release()
-                    self._files.upkeep_lock.close()
         self._expire_by(limits._replace(min_free_bytes=None), own)
 
     def _standing_now(self) -> Set[Identity]:
