@@ -181,7 +181,7 @@ class Files:
         self.drafts.adjust(fd, status)
         if not status.st_size:
             self._write_head(view)
-        elif self.system.note_of(fd):
+        elif not self._is_far_away() and self.system.note_of(fd):
             self._unseal(fd)
         return view
 
@@ -440,6 +440,10 @@ class Files:
         finally:
             if not locked_before:
                 self.lock.release()
+
+    def _is_far_away(self) -> bool:
+        """Tell whether each look at the log is a question to a server, as far as one knows without another one."""
+        return self._promises is not None and self._promises.stale_end_of_file
 
     def _unseal(self, fd: int) -> None:
         """Forget what was said of a backup that somebody has made the live file again."""
