@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import common
 import processes_throughput as throughput
+from backup_count import is_disturbed, switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,7 +62,7 @@ def fill(path: Path, size: int) -> None:
 
 
 def build_writer(name: str) -> Callable[[Path, int], list[int]]:
-    """Set up a process that logs every now and then; what is returned gives the duration of each call."""
+    """Set up a process that logs every now and then; what is returned gives the undisturbed calls' durations."""
     logger = logging.getLogger("shop.orders")
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -73,9 +74,11 @@ def build_writer(name: str) -> Callable[[Path, int], list[int]]:
         clock, write, calls = time.perf_counter_ns, logger.info, []
         end = clock() + duration
         while clock() < end:
-            before = clock()
+            earlier, before = switches(), clock()
             write("order %d packed", 184467)
-            calls.append(clock() - before)
+            now, later = clock(), switches()
+            if not is_disturbed(earlier, later):
+                calls.append(now - before)
             time.sleep(PAUSE)
         logger.removeHandler(handler)
         handler.close()
@@ -291,9 +294,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     common.add_arguments(parser)
-    parser.add_argument("--rounds", type=int, help="compressions of a large file (default: 20; quick: 2)")
+    parser.add_argument("--rounds", type=int, help="compressions of a large file (default: 24; quick: 2)")
     parser.add_argument("--size", type=int, help=f"of that file (default: {LARGE:,}; quick: a tenth)")
-    parser.add_argument("--window", type=float, help="seconds of logging beside it (default: 4; quick: 1)")
+    parser.add_argument("--window", type=float, help="seconds of logging beside it (default: 3; quick: 1)")
     parser.add_argument("--bursts", type=int, help="bursts of eight writers (default: 10; quick: 2)")
     parser.add_argument("--seconds", type=float, help="length of a burst (default: 1; quick: 0.2)")
     parser.add_argument(
@@ -301,9 +304,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     quick = options.quick
-    options.rounds = options.rounds or (2 if quick else 20)
+    options.rounds = options.rounds or (2 if quick else 24)
     options.size = options.size or (LARGE // 10 if quick else LARGE)
-    options.window = options.window or (1 if quick else 4)
+    options.window = options.window or (1 if quick else 3)
     options.bursts = options.bursts or (2 if quick else 10)
     options.seconds = options.seconds or (0.2 if quick else 1)
     options.huge = options.huge or (HUGE // 100 if quick else HUGE)
