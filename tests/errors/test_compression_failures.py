@@ -1139,3 +1139,50 @@ def test_the_scribes_see_no_failure_while_nothing_can_be_compressed(live: Path) 
     vars(handler)["_packing"] = None
     handler.close()
     assert found(live) == backups(by_size, *5 * [""])
+
+
+@pytest.mark.parametrize("which", ["draft", "backup"])
+def test_who_closes_all_descriptors_meanwhile_gets_nothing_written_into_his_own_files(
+    live: Path, which: str
+) -> None:
+    """As code does that turns a process into a daemon; and the numbers are used again."""
+    plant(live.parent, {OLD: CONTENT})
+    own = live.with_name("own")
+    own.write_bytes(b"")
+    own.chmod(0o644)
+    taken: List[int] = []
+
+    def close_and_take() -> None:
+        (turn,) = handler._log.background._turns
+        compressor = turn._compressor
+        assert compressor is not None
+        assert compressor._draft is not None
+        fd = compressor._draft.fd if which == "draft" else compressor._fd
+        os.close(fd)
+        if which == "backup":
+            own.write_bytes(b"S" * len(CONTENT))
+        taken.append(os.open(own, os.O_RDWR))
+        assert taken == [fd]
+
+    handler = watched(live, "copy", close_and_take, chmod=0o600)
+    before = own.stat().st_mode
+    log(handler, 1, 1)
+    content = own.read_bytes()
+    assert content == (b"" if which == "draft" else b"S" * len(CONTENT))
+    assert own.stat().st_mode == before
+    assert [each[: len(CAUSE)] for each in handler.reports] == [CAUSE]
+    os.close(taken.pop())
+    handler.close()
+    assert found(live) == {LIVE: line(even, 1, 1), "own": content, f"{OLD}.gz": CONTENT}
+
+
+def test_a_daemon_without_standard_streams_prints_into_no_file_of_ours(live: Path) -> None:
+    code = f"""
+import os, sys
+os.close(1)
+from concurrent_log_handler._posix import Posix
+fd = Posix().create({str(live)!r}, 0o600)
+os.write(2, b"%d" % fd)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.PIPE)
+    assert int(done.stderr) > 2

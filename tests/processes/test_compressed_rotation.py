@@ -14,8 +14,9 @@ from typing import Callable, Dict, List, Tuple
 import pytest
 
 from concurrent_log_handler.cli.reckoning import read_records
+from concurrent_log_handler.rotation import SHIFTS_AT_ONCE
 from concurrent_log_handler.state import PAGE_SIZE
-from support.children import Child
+from support.children import Child, Children, until
 from support.clock import Numbers
 from support.folder import HELPERS, LIVE, PAGE
 from support.records import even
@@ -161,3 +162,48 @@ def test_each_record_is_there_once_and_every_old_file_is_compressed(live: Path, 
 def test_records_are_as_long_as_no_kill_can_cut_in_two() -> None:
     """A kill may come between two pages of a write, so records must not lie across a multiple of 4,096 bytes."""
     assert 4096 % len(even(1, 1) + "\n") == 0
+
+
+def now_and_then(writer: int, number: int) -> str:
+    """Return a text after a while: who writes all the time notices by his writes what others do."""
+    time.sleep(0.0002)
+    return even(writer, number)
+
+
+def test_nothing_is_lost_if_lock_and_page_are_deleted_and_the_log_is_compressed_then(
+    live: Path, children: Children
+) -> None:
+    """Whoever still has the old page must have seen the new one before a file that he writes to is consumed."""
+    writer = children.writer(functools.partial(WatchedHandler, str(live)), 1, now_and_then)
+    writer.log()
+    writer.tell(3_000)
+    time.sleep(0.1)  # he is in the middle of it
+    for name in HELPERS:
+        live.with_name(name).unlink()
+    other = WatchedHandler(str(live), maxBytes=1_000, backupCount=MANY, use_gzip=True)
+    Scribe(other, 2).log()
+    assert other.wait_for_upkeep(10.0) is True
+    assert live.with_name(f"{LIVE}.1.gz").exists()
+    said = writer.said()
+    assert (said.failures, said.reports) == ((), ())
+    writer.end()
+    other.close()
+    assert numbers_by_writer(live.parent) == {1: list(range(1, 3_002)), 2: [1]}
+
+
+def test_a_shift_in_several_helpings_does_not_part_the_two_files_of_a_backup(live: Path) -> None:
+    count = 2 * SHIFTS_AT_ONCE
+    for middle in range(count - SHIFTS_AT_ONCE - 1, count - SHIFTS_AT_ONCE + 2):
+        for each in live.parent.iterdir():
+            each.unlink()
+        for number in range(1, count + 1):
+            live.with_name(f"{LIVE}.{number}").write_text(f"backup {number}\n")
+        live.with_name(f"{LIVE}.{middle}.gz").write_bytes(gzip.compress(b"something else\n"))
+        live.write_bytes(bytes(1_000))
+        handler = WatchedHandler(str(live), maxBytes=1_000, backupCount=MANY)
+        scribe = Scribe(handler, 1)
+        until(lambda scribe=scribe: scribe.log().rotations, "rotation")  # type: ignore[misc]
+        handler.close()
+        twins = {each.name for each in live.parent.iterdir() if each.name.endswith(".gz")}
+        assert twins == {f"{LIVE}.{middle + 1}.gz"}
+        assert live.with_name(f"{LIVE}.{middle + 1}").read_text() == f"backup {middle}\n"

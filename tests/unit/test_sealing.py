@@ -319,3 +319,23 @@ def test_the_slot_of_a_file_that_is_gone_is_taken_before_that_of_one_that_is_not
         page.seal(file(inode), 0, until=GONE)
     assert page.entry(file(1000)) == Entry(100, FOREVER)
     assert set(slots(page)) == {1000, *range(2 * SLOTS + 1, 3 * SLOTS)}
+
+
+def test_a_length_is_not_read_in_the_middle_of_a_write(path: Path) -> None:
+    """The kernel lets a file grow page by page; what asks for a note waits for the end of the write."""
+    pieces = [b"the rest of ", b"a long record\n"]
+
+    class Growing(Posix):
+        def put_note(self, fd: int, note: bytes) -> bool:  # noqa: ARG002 - the contract
+            if pieces:
+                with path.open("ab") as stream:
+                    stream.write(pieces.pop(0))
+            return True
+
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        length = Growing().settled_length(fd)
+    finally:
+        os.close(fd)
+    assert (length, pieces) == (path.stat().st_size, [])
+    assert path.read_bytes().endswith(b"the rest of a long record\n")

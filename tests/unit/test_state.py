@@ -178,6 +178,21 @@ def test_who_may_have_an_older_page_is_given_time_to_see_this_one(
     assert waits == pytest.approx([0, SURVEY + GRACE - 0.1, 0, SURVEY + GRACE])
 
 
+@pytest.mark.parametrize("has_predecessor", [False, True])
+def test_nothing_is_consumed_before_nobody_can_have_an_older_page(
+    page: Page, path: Path, monkeypatch: pytest.MonkeyPatch, has_predecessor: bool
+) -> None:
+    """Lock file and page may have been deleted together, and then nothing tells of the older one."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    waits = [page.time_until_seen()]  # of a page that was made before there was a log
+    path.write_bytes(new_page(has_predecessor=has_predecessor, log_was_there=True))
+    for then in (1000.1, 1000.1 + SURVEY + GRACE, 5.0):
+        now[0] = then
+        waits.append(page.time_until_seen())
+    assert waits == pytest.approx([0, SURVEY + GRACE - 0.1, 0, SURVEY + GRACE])
+
+
 def test_a_page_that_was_deleted_is_at_no_epoch(page: Page, path: Path) -> None:
     seen = [page.is_at(0), page.is_at(2)]
     path.unlink()
