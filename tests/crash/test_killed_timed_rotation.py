@@ -285,6 +285,8 @@ def test_it_may_die_after_any_system_call(
     assert calls > 20
 
 
+IN_HAND, WAITING = slice(80, 104), slice(2816, 4096)
+"""Where the page tells of what is being handed on, and of what is still to be."""
 OLD = 3
 """Backups from before; all but the youngest of which expire."""
 
@@ -335,6 +337,8 @@ def test_it_may_die_after_any_system_call_of_the_upkeep(
         assert code in (0, -9), f"killed after {calls} calls"
         if not code:
             assert list(dying.answer()) == []
+        page = (folder / PAGE).read_bytes()
+        is_taken_off = not any(page[WAITING]) and any(page[IN_HAND])
         heir = Scribe(scene.make(), HEIR)
         heir.log(FULL)
         heir.handler.close()  # waits for the upkeep, which may hold the lock: a record would not
@@ -352,6 +356,7 @@ def test_it_may_die_after_any_system_call_of_the_upkeep(
             everything = [dated(scene.begin), dated(begin)]
             assert found in (everything, everything[1:]), f"killed after {calls} calls"
             missed += [calls] if found != everything else []
+            # Only who dies between the list and the call has handed on nothing for good.
+            assert found == everything or is_taken_off, f"killed after {calls} calls"
     assert calls > 40
-    # Only who dies between the list and the call, where the lock is freed, has handed on nothing for good.
-    assert len(missed) <= 2, missed
+    assert len(missed) < 5, missed  # the lock is freed there, no more

@@ -2,7 +2,6 @@
 
 import logging
 import mmap
-import struct
 import time
 
 from support.writers import WatchedTimedHandler
@@ -14,13 +13,14 @@ class Numbers:
     """Numbers that all processes forked from this one share; they outlive a kill."""
 
     def __init__(self, count: int) -> None:
-        self._memory = mmap.mmap(-1, 8 * count)
+        # Not by struct.pack_into: that writes zeros first, and a kill may come between.
+        self._numbers = memoryview(mmap.mmap(-1, 8 * count)).cast("d")
 
     def __getitem__(self, index: int) -> float:
-        return float(struct.unpack_from("=d", self._memory, 8 * index)[0])
+        return self._numbers[index]
 
     def __setitem__(self, index: int, value: float) -> None:
-        struct.pack_into("=d", self._memory, 8 * index, value)
+        self._numbers[index] = value
 
 
 class Clock:
