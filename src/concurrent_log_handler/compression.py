@@ -152,11 +152,11 @@ class CommandCodec(Codec):
 
     def pack(self, target: Target) -> Packer:
         """Start the program."""
-        if sys.platform == "win32":
-            raise NotImplementedError("compression by a command does not work on Windows yet")
-        from concurrent_log_handler.commands import CommandPacker  # noqa: PLC0415 - heavy, and asked for rarely
+        if sys.platform != "win32":
+            from concurrent_log_handler.commands import CommandPacker  # noqa: PLC0415 - heavy, and asked for rarely
 
-        return CommandPacker(self._command, target)
+            return CommandPacker(self._command, target)
+        raise NotImplementedError("compression by a command does not work on Windows yet")
 
 
 class ObjectCodec(Codec):
