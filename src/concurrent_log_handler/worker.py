@@ -33,11 +33,11 @@ class Worker:
 
     def has(self, work: Work) -> bool:
         """Tell whether something is still to be done, by another thread than this one."""
-        thread = self._thread
-        if thread is None or thread is threading.current_thread() or not thread.is_alive():
-            return False
         # In this order: it is noted as being at work on before it is taken off the list.
-        return work in self._work or self._at_work_on == work
+        if work not in self._work and self._at_work_on != work:
+            return False
+        thread = self._thread  # None for a moment, when a thread that was about to end goes on with it
+        return thread is None or (thread.is_alive() and thread is not threading.current_thread())
 
     def is_here(self) -> bool:
         """Tell whether this is the thread that works."""

@@ -44,15 +44,20 @@ def by_time(live: Path) -> Watched:
 def log_until_told(
     connection: Connection, make: Callable[[], Watched], written: Numbers, number: int
 ) -> None:
-    """Log in bursts, and count what has been written; end when there is a message, or say why not."""
+    """Log in bursts, and count what has been written; end when there is a message, or say why not.
+
+    One burst at least: who has logged nothing has nothing to do with what others have left.
+    """
     scribe = Scribe(make(), number)
-    while not connection.poll(0.002):
+    is_told = False
+    while not is_told:
         for _ in range(20):
             said = scribe.log()
             if said.failures or said.reports:
                 connection.send(said)
                 return
             written[number] = scribe.logged
+        is_told = connection.poll(0.002)
     scribe.handler.close()
     connection.send(scribe.said())
 
