@@ -108,9 +108,8 @@ class DraftRoom:
                 is_mine = True
                 with contextlib.suppress(OSError):
                     is_mine = self._system.try_lock(draft.fd)
-                if (
-                    is_mine and existing(self._system, path) is not None
-                ):  # nobody is about to sweep it, or has
+                # Else somebody is about to sweep it, or has done so.
+                if is_mine and existing(self._system, path) is not None:
                     return draft
             except BaseException:
                 draft.discard()

@@ -83,7 +83,7 @@ class Hooks(NamedTuple):
         report: tell of a failure, once per cause, until it is settled.
         settled: a cause has gone.
         trace: tell what is being done, None unless asked for.
-        after_step: called with the name of each step of a rotation.
+        after_step: called with the name of each step of a rotation, and of a compression.
         exclusively: gives the lock of the handler itself, which is always taken before all others.
 
     """
@@ -233,9 +233,8 @@ class Rotation:
         self._period_is_over = self._timetable is not None and self._timetable.is_due()
         if self._page is not None:
             status = existing(self._system, self._live)
-            if (
-                status is not None
-            ):  # made by somebody else, with the number of a file that was sealed; or put back
+            if status is not None:
+                # Made by somebody else, with the number of a file that was sealed; or such a one, put back.
                 self._page.clear(status)
                 self._system.drop_note(self._live)
             self._page.set_under_way(status, period_is_over=self._period_is_over)

@@ -372,16 +372,15 @@ def _slot_to_reuse(ring: bytes, following: int) -> int:
 
 def _free_slot(ring: bytes) -> Optional[int]:
     """Find a slot that says nothing."""
-    free = bytes(SLOT_SIZE)
-    found = ring.find(free)
-    while found >= 0 and found % SLOT_SIZE:
-        found = ring.find(free, found + 1)
-    return None if found < 0 else found // SLOT_SIZE
+    return _slot_beginning_with(ring, bytes(SLOT_SIZE))
 
 
 def _slot_of(ring: bytes, file: os.stat_result) -> Optional[int]:
     """Find the slot of a file in the bytes of a ring."""
-    key = IDENTITY.pack(*identity_of(file))
+    return _slot_beginning_with(ring, IDENTITY.pack(*identity_of(file)))
+
+
+def _slot_beginning_with(ring: bytes, key: bytes) -> Optional[int]:
     found = ring.find(key)
     while found >= 0 and found % SLOT_SIZE:
         found = ring.find(key, found + 1)
