@@ -59,17 +59,32 @@ def make_record() -> logging.LogRecord:
 
 
 def time_records(
-    handler: logging.Handler, record: logging.LogRecord, count: int, clock: Callable[[], int]
+    handler: logging.Handler, record: logging.LogRecord, count: int, clock: Callable[[], int], apart: float
 ) -> int:
-    """Return the nanoseconds that a handler takes for so many records."""
+    """Return the nanoseconds that a handler takes for so many records, each so many seconds after the last one."""
     handle = handler.handle
+    if apart:
+        return sum(time_one(handle, record, clock, apart) for _ in itertools.repeat(None, count))
     started = clock()
     for _ in itertools.repeat(None, count):
         handle(record)
     return clock() - started
 
 
-def build_worker(name: str, folder: Path, clock_name: str) -> Callable[[int], Round]:
+def time_one(
+    handle: Callable[[logging.LogRecord], object],
+    record: logging.LogRecord,
+    clock: Callable[[], int],
+    apart: float,
+) -> int:
+    """Return the nanoseconds of one record after a pause."""
+    time.sleep(apart)
+    started = clock()
+    handle(record)
+    return clock() - started
+
+
+def build_worker(name: str, folder: Path, clock_name: str, apart: float) -> Callable[[int], Round]:
     """Set up one rival in its own process; what is returned measures one round."""
     path = folder / "app.log"
     handler = common.make_handler(name, path, MAX_BYTES, 5)
@@ -81,9 +96,9 @@ def build_worker(name: str, folder: Path, clock_name: str) -> Callable[[int], Ro
         gc.collect()
         gc.disable()
         # Half of the formatting before and half after: a machine that slows down meanwhile slows both.
-        before = time_records(formatting, record, count // 2, clock)
-        handling = time_records(handler, record, count, clock)
-        after = time_records(formatting, record, count - count // 2, clock)
+        before = time_records(formatting, record, count // 2, clock, apart)
+        handling = time_records(handler, record, count, clock, apart)
+        after = time_records(formatting, record, count - count // 2, clock, apart)
         gc.enable()
         # Emptied while the pages are still in memory: the next rival does not pay for writing them to disk.
         if path.stat().st_size == 0:
@@ -102,7 +117,9 @@ def measure_all(
     for name in names:
         (directory / name).mkdir()
     starting = (
-        common.Worker(name, folders.of(name), build_worker, name, directory / name, options.clock)
+        common.Worker(
+            name, folders.of(name), build_worker, name, directory / name, options.clock, options.apart / 1e3
+        )
         for name in names
     )
     with common.running(starting) as workers:
@@ -125,7 +142,7 @@ def summarize(results: dict[str, list[Round]]) -> list[Row]:
     ]
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], targets: dict[str, float] = TARGETS) -> str:
     """Lay the result out."""
     return common.format_table(
         ("rival", "ns/record", "quartiles", "x FileHandler", "certain", "target"),
@@ -136,7 +153,7 @@ def table(rows: Sequence[Row]) -> str:
                 common.span(row.cost, common.whole),
                 common.ratio(row.ratio.median),
                 common.span(row.ratio, common.ratio),
-                f"at most {TARGETS[row.name]:.2f}" if row.name in TARGETS else "",
+                f"at most {targets[row.name]:.2f}" if row.name in targets else "",
             )
             for row in rows
         ],
@@ -162,6 +179,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     coarse = time.get_clock_info("thread_time").resolution > FINE
     clock, what = "wall" if coarse else "cpu", "the processor's time, or the time that passed"
     parser.add_argument("--clock", choices=CLOCKS, default=clock, help=f"{what} (default: {clock})")
+    parser.add_argument(
+        "--apart",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="milliseconds between two records (default: 0), with fewer --records",
+    )
     common.choose(parser, RIVALS)
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (10 if options.quick else 200)
@@ -177,8 +201,9 @@ def main() -> None:
     with common.scratch(options.directory) as directory:
         results = measure_all(names, folders, directory, options)
     rounds = f"{options.rounds} rounds of {options.records} records, {options.clock} time"
-    print(f"cost of a record above formatting: {rounds}\n")
-    print(table(summarize(results)))
+    apart = f", {options.apart:g} ms apart" if options.apart else ""
+    print(f"cost of a record above formatting: {rounds}{apart}\n")
+    print(table(summarize(results), {} if options.apart else TARGETS))
     if options.json:
         common.save(options.json, samples(results), "seconds per record")
 

@@ -10,8 +10,8 @@ the other, and with what time the others leave. A log whose upkeep calls code of
 hang, has a thread of its own, a daemon, and one that keeps the interpreter from ending while it gets on.
 
 What is done here takes the same locks as the appends of the process, for some system calls at a time.
-Where threads do not run (uWSGI without `--enable-threads`) or cannot be started any more, and with
-`upkeep="inline"`, the work is done in the calls themselves.
+Where threads cannot be started any more, and with `upkeep="inline"`, the work is done in the calls themselves. The master
+of uWSGI, in which no thread may run (`registry.py`), leaves it to its workers.
 
 At the end of a process, or of a handler, the file that is just being compressed is completed, as long as
 that goes on at all; others are begun for some seconds. The rest is left to the next process.
@@ -23,6 +23,7 @@ import time
 from typing import List
 
 from concurrent_log_handler.lock import entrance
+from concurrent_log_handler.registry import forks_unseen
 from concurrent_log_handler.upkeep import SharedLog, Upkeep
 from concurrent_log_handler.worker import Worker
 
@@ -70,12 +71,16 @@ class Background:
 
         """
         self._give_up_at = time.monotonic() + PATIENCE
-        if not self._own.do(self._finish, daemon=self._may_hang()) and may_work_here:
-            self._finish()
+        if forks_unseen() or not self._own.do(self._finish, daemon=self._may_hang()):
+            if may_work_here:
+                self._finish()
+            self._give_up_at = 0.0
 
     def tidy(self, *, may_work_here: bool) -> bool:
         """Do the upkeep after a rotation; return False if it has to be asked for again."""
         self._is_to_end = False
+        if self.leaves_it_to_children():
+            return True
         if not self._log.files.settings.inline:
             may_hang = self._may_hang()
             if (self._own if may_hang else _for_all).do(self._tidy, daemon=may_hang):
@@ -85,6 +90,10 @@ class Background:
         if may_work_here:
             self.tidy_here()
         return may_work_here
+
+    def leaves_it_to_children(self) -> bool:
+        """Tell whether this process starts no thread, and has children that will come upon the upkeep."""
+        return not self._log.files.settings.inline and forks_unseen()
 
     def tidy_here(self) -> None:
         """Do the upkeep in the calling thread."""

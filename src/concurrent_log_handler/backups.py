@@ -153,10 +153,14 @@ class NumberedBackups(Backups):
         """Return the first name that is not somebody else's."""
         number = 1
         path = self._backup_name(number)
-        while _kind_of(path) is False and path != self._backup_name(number + 1):
+        while self._is_taken(path) and path != self._backup_name(number + 1):
             number += 1
             path = self._backup_name(number)
         return path
+
+    def _is_taken(self, path: str) -> bool:
+        """Tell whether something that is no file stands at one of a backup's names: `row` leaves its number out, too."""
+        return any(_kind_of(path + each) is False for each in (PLAIN, *self._extensions()))
 
     def standing(self) -> List[Standing]:
         """Return all whose number is one that can be kept, and the row that goes on there, the oldest first.
@@ -280,8 +284,8 @@ def _standing(system: System, paths: List[str], extensions: Tuple[str, ...]) -> 
     known = set(paths)
     for path in dict.fromkeys(paths):
         with contextlib.suppress(FileNotFoundError):
-            status = system.status(path)
-            if is_regular(status) and not os.path.islink(path):
+            status = system.status_unfollowed(path)
+            if is_regular(status):
                 plain = next(
                     (bare for bare, each in forms_of(path, extensions) if each and bare in known), path
                 )

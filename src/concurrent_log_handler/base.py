@@ -16,18 +16,32 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 from concurrent_log_handler.compression import Compression, codec_of
 from concurrent_log_handler.control import Control
+from concurrent_log_handler.copies import Copyable, plain
 from concurrent_log_handler.logfile import LogFile
 from concurrent_log_handler.naming import Names, names_of, numbered
+from concurrent_log_handler.registry import FORKS_UNSEEN
 from concurrent_log_handler.rotation import Hooks, Mover
 from concurrent_log_handler.settings import (
     Settings,
     file_attributes,
     limits,
     require,
+    size,
     text_form,
     whole_number,
 )
@@ -36,7 +50,8 @@ from concurrent_log_handler.timetable import Timing
 
 PathLike = Union[str, "os.PathLike[str]"]
 Header = Union[str, Callable[[], str], None]
-MaxAge = Union[float, dt.timedelta, None]
+Size = Union[int, str]
+MaxAge = Union[float, str, dt.timedelta, None]
 OnRotate = Optional[Callable[[str], object]]
 
 
@@ -90,7 +105,7 @@ class Arguments(NamedTuple):
 
     filename: PathLike
     mode: str
-    max_bytes: int
+    max_bytes: Size
     backup_count: int
     encoding: Optional[str]
     debug: bool
@@ -109,20 +124,26 @@ class Arguments(NamedTuple):
     patience: float
     header: Header
     max_age: MaxAge
-    max_total_bytes: Optional[int]
-    min_free_bytes: Optional[int]
+    max_total_bytes: Optional[Size]
+    min_free_bytes: Optional[Size]
     current_link: Optional[PathLike]
     on_rotate: OnRotate
     compression: Compression
     compression_level: Optional[int]
     upkeep: str
+    escape_newlines: bool
 
 
-class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
+class ConcurrentHandler(Copyable, logging.handlers.BaseRotatingHandler):
     """A handler that appends to one file from many processes and threads."""
+
+    # Class attributes, which a subclass may set, as with Python 3.9 and later; before, they were set to None for each object.
+    namer: Optional[Callable[[str], str]] = None
+    rotator: Optional[Callable[[str, str], None]] = None
 
     # Methods that may be overridden, but then take part in each record, which needs the lock.
     ASKED_UNDER_THE_LOCK: Tuple[str, ...] = ("shouldRollover", "doRollover", "rotate")
+    OF_ONE_PROCESS = (*Copyable.OF_ONE_PROCESS, "_pid", "_reported", "_trace", "_log", "_control", "_packing")
 
     def _set_up(self, arguments: Arguments) -> None:
         """Check the arguments and prepare; raise `ValueError`, `LookupError` or `OSError`.
@@ -139,9 +160,9 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
         require("on_rotate", given.on_rotate, is_callback, "a callable that takes a path")
         settings = Settings(
             mode=given.mode,
-            max_bytes=given.max_bytes,
+            max_bytes=size("maxBytes", given.max_bytes),
             backup_count=given.backup_count,
-            attributes=file_attributes(given.owner, given.chmod, given.umask, SYSTEM),
+            attributes=file_attributes(plain(given.owner), given.chmod, given.umask, SYSTEM),
             keep_file_open=given.keep_file_open,
             locking=given.locking,
             patience=given.patience,
@@ -149,28 +170,48 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
             upkeep=given.upkeep,
         ).checked()
         policy = given.unicode_error_policy
-        self._form = text_form(given.encoding, given.errors, policy, given.newline, stacklevel=4)
-        self._codec, self._errors, self._mark, self._line_break = self._form
-        self._packing = codec_of(given.use_gzip, given.compression, given.compression_level)
+        form = text_form(given.encoding, given.errors, policy, given.newline, stacklevel=4)
+        self._form = form._replace(escapes=bool(given.escape_newlines))
+        self._codec, self._errors, self._mark, *_ = self._form
+        self._rewrites = self._form.rewrites
+        self._compression = (given.use_gzip, plain(given.compression), given.compression_level)
+        self._packing = codec_of(*self._compression)
         self.baseFilename = log_path(given.filename, settings.mode)
         self.lockFilename = self.getLockFilename(given.lock_file_directory)
-        self._reported: Set[Tuple[str, str]] = set()
-        self._trace = self._print if given.debug else None
+        self.on_rotate = given.on_rotate
         settings = settings._replace(current_link=link_path(given.current_link, self.baseFilename))
+        self._begin(settings, debug=given.debug)
+
+    def _begin(self, settings: Settings, *, debug: bool) -> None:
+        """Make what belongs to one process."""
+        self._pid = os.getpid()
+        self._reported: Set[Tuple[str, str]] = set()
+        self._trace = self._print if debug else None
         self._log = LogFile(SYSTEM, self._names(), settings, self._hooks())
         self._control = Control(self._log)
-        self.on_rotate = given.on_rotate
 
     def _finish(self, arguments: Arguments) -> None:
         """Set the attributes that users know, after `__init__` of the classes above this one."""
         given = arguments
+        for name in ("namer", "rotator"):
+            if vars(self).get(name, self) is None:
+                del vars(self)[name]
         self.errors = self._form.errors
         self.terminator = given.terminator or "\n"
-        self.newline = given.newline
+        self.newline, self.escape_newlines = given.newline, self._form.escapes
         self.unicode_error_policy = given.unicode_error_policy
-        self.owner, self.chmod, self.umask = given.owner, given.chmod, given.umask
+        self.owner, self.chmod, self.umask = plain(given.owner), given.chmod, given.umask
         self.keep_file_open = self._log.settings.keep_file_open
         self.header = given.header
+
+    def _packed(self) -> object:
+        return self._log.settings, self._log.fresh_start.over, self._trace is not None
+
+    def _unpack(self, packed: Any) -> None:
+        settings, over, debug = packed
+        self._packing = codec_of(*self._compression)
+        self._begin(settings, debug=debug)
+        self._log.fresh_start.over = over
 
     @property
     def maxBytes(self) -> int:
@@ -178,8 +219,8 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
         return self._log.settings.max_bytes
 
     @maxBytes.setter
-    def maxBytes(self, size: int) -> None:
-        self._log.settings = self._log.settings._replace(max_bytes=whole_number("maxBytes", size))
+    def maxBytes(self, limit: Size) -> None:
+        self._log.settings = self._log.settings._replace(max_bytes=size("maxBytes", limit))
 
     @property
     def backupCount(self) -> int:
@@ -198,19 +239,29 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
     @use_gzip.setter
     def use_gzip(self, use: bool) -> None:
         if bool(use) != self.use_gzip:
-            self._packing = codec_of(use, None, None)
+            self._compression = (use, None, None)
+            self._packing = codec_of(*self._compression)
 
     @property
     def num_rollovers(self) -> int:
         """How often this handler, of all that write to the log, has rotated it."""
         return self._log.rotations
 
+    if FORKS_UNSEEN:
+
+        def acquire(self) -> None:
+            """Take the lock, a new one in a forked child: Python 3.6 does not renew those of handlers."""
+            if os.getpid() != self._pid:
+                self._pid = os.getpid()
+                self.createLock()
+            super().acquire()
+
     def emit(self, record: logging.LogRecord) -> None:
         """Append a record; a failure goes to `handleError`."""
         try:
             text = self.format(record) + self.terminator
-            if self._line_break is not None:
-                text = text.replace("\n", self._line_break)
+            if self._rewrites:
+                text = self._form.rewritten(text, self.terminator)
             self._log.append(text.encode(self._codec, self._errors), record)
         except RecursionError:  # as in `logging`: handleError would only recurse further
             raise
@@ -299,11 +350,13 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
             rotate=self._rotate,
             head=self._head,
             filler=self._filler,
+            line_end=lambda: self._form.encoded(self.terminator),
             report=self._report,
             settled=self._settled,
             trace=self._trace,
             after_step=self._after_step,
             exclusively=lambda: contextlib.ExitStack() if self.lock is None else self.lock,
+            configuration=self._configuration,
         )
 
     def _after_step(self, step: str) -> None:
@@ -316,6 +369,23 @@ class ConcurrentHandler(logging.handlers.BaseRotatingHandler):
 
     def _must_lock(self) -> bool:
         return self.rotator is not None or any(map(self._overrides, self.ASKED_UNDER_THE_LOCK))
+
+    def _configuration(self) -> Dict[str, object]:
+        """Return what all handlers of a log should have in common, by the names of their arguments."""
+        settings, packing = self._log.settings, self._packing
+        attributes = settings.attributes
+        permissions = attributes.mode
+        return {
+            "maxBytes": settings.max_bytes,
+            "backupCount": settings.backup_count,
+            "max_age": settings.limits.max_age,
+            "max_total_bytes": settings.limits.max_total_bytes,
+            "min_free_bytes": settings.limits.min_free_bytes,
+            "compression": None if packing is None else packing.extension,
+            "encoding": self._codec,
+            "chmod": None if permissions is None else f"{permissions:#o}",
+            "owner": None if attributes.user is None else (attributes.user, attributes.group),
+        }
 
     def _now(self) -> float:
         """Return the wall clock; tests stand in for it."""

@@ -7,6 +7,9 @@ Two things can keep it from ending. It hangs: then it is killed when it has not 
 anything for the time that the user allows. Or somebody else has the other end of its input: a child
 that was forked meanwhile closes that (`abandon`).
 
+It writes through an open file description of its own: that of the draft has the lock which tells that somebody is at
+work on it, and a program that outlives this process would keep that.
+
 How it ended may be asked once only, and somebody else may have asked: a server that collects all of
 its children, or a process that ignores SIGCHLD. Then nobody knows whether the file is whole, and it
 counts as failed. (`subprocess` says 0 in that case.)
@@ -47,13 +50,17 @@ class CommandPacker(Packer):
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `_close`
         self._process: Optional[subprocess.Popen[bytes]] = None
         try:
-            self._process = subprocess.Popen(
-                command.words,
-                stdin=subprocess.PIPE,
-                stdout=target.fd,
-                stderr=self._messages,
-                start_new_session=True,
-            )
+            output = _opened_again(target)
+            try:
+                self._process = subprocess.Popen(
+                    command.words,
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=self._messages,
+                    start_new_session=True,
+                )
+            finally:
+                os.close(output)
         except BaseException:
             self._close()
             raise
@@ -153,3 +160,12 @@ class CommandPacker(Packer):
 
     def _close(self) -> None:
         self._messages.close()
+
+
+def _opened_again(target: Target) -> int:
+    """Return a descriptor for the output; raise `OSError` if something else stands at its path."""
+    output = os.open(target.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not os.path.samestat(os.fstat(output), os.fstat(target.fd)):
+        os.close(output)
+        raise FileNotFoundError(errno.ENOENT, "the draft of a compressed file has been replaced", target.path)
+    return output

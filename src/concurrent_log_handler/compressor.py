@@ -40,7 +40,7 @@ from concurrent_log_handler.drafts import Draft, existing
 from concurrent_log_handler.files import Files
 from concurrent_log_handler.packing import Packer, Target
 from concurrent_log_handler.registry import forks_wait
-from concurrent_log_handler.sealing import drop, drop_if_published, final_length, seal
+from concurrent_log_handler.sealing import delete, drop, drop_if_published, final_length, is_condemned, seal
 from concurrent_log_handler.state import ATOMIC, GONE, GRACE, Page, identity_of
 
 LARGEST_RESERVE = 1 << 20
@@ -88,6 +88,7 @@ class Compressor:
         self._path = self._first_path = ""
         self._draft: Optional[Draft] = None
         self._packer: Optional[Packer] = None
+        self._is_abandoned = False
         self._read = 0
         self._leases_end = NEVER
         self._length: Optional[int] = None  # what it is sealed with
@@ -120,6 +121,7 @@ class Compressor:
 
     def abandon(self) -> None:
         """In a forked child: close what is the parent's to go on with."""
+        self._is_abandoned = True
         packer, self._packer = self._packer, None
         if packer is not None:
             packer.abandon()
@@ -154,6 +156,9 @@ class Compressor:
 
         def do_if_there(page: Page) -> None:
             if self._is_at(self._path):
+                if is_condemned(self._system, page, self._fd):
+                    delete(self._system, page, self._path)
+                    raise GoneError
                 results.append(do(page))
 
         for _ in range(LOOKS):
@@ -332,7 +337,7 @@ class Compressor:
         for _ in range(LOOKS):
             with contextlib.suppress(FileNotFoundError):
                 fd = self._system.open_shared(path, writable=False)
-                if path != self._path or self._is_as_it_was(self._system.status_of(fd)):
+                if path != self._path or self._is_as_it_was(self._system.status_of_new(fd)):
                     return fd
                 self._system.close(fd)
             if path != self._path:
@@ -346,7 +351,12 @@ class Compressor:
         return identity_of(status) == identity_of(was) and status.st_mtime_ns == was.st_mtime_ns
 
     def _check(self, fd: int, status: os.stat_result) -> None:
-        """Raise `OSError` if a descriptor leads to something else by now."""
+        """Raise `OSError` if a descriptor leads to something else by now, `GoneError` in a forked child.
+
+        Greenlets are there in the child, unlike threads, and go on with what they are at.
+        """
+        if self._is_abandoned:
+            raise GoneError
         if identity_of(self._system.status_of(fd)) != identity_of(status):
             raise OSError(errno.EBADF, "a descriptor was closed by its number meanwhile", self._path)
 

@@ -31,6 +31,7 @@ class Control:
 
         A peer that holds the lock is waited for, some seconds, while other threads log on.
         """
+        self._log.notice_fork()
         deadline = time.monotonic() + PATIENCE
         try:
             while not self._rotate_now():
@@ -61,8 +62,7 @@ class Control:
                 log.end_leases()
                 if not held:
                     files.lock.release()
-                    if not files.settings.keep_file_open:
-                        files.close_helpers()
+                    files.close_what_is_not_kept()
             return done or not files.moves  # between two helpings, peers that need the lock get it
 
     @entrance
@@ -109,6 +109,7 @@ class Control:
 
         """
         background = self._log.background
+        self._log.notice_fork()
         now = time.monotonic()
         deadline, turn = now + PATIENCE, now + TURN
         while background.is_busy():
@@ -123,6 +124,7 @@ class Control:
     def take_over(self) -> None:
         """Before the end: do what processes that died have left."""
         log, files = self._log, self._files
+        log.notice_fork()
         if (
             log.opened
             and files.hooks.codec() is not None
@@ -134,13 +136,17 @@ class Control:
     def wait_for_upkeep(self, timeout: Optional[float]) -> bool:
         """Do all upkeep that there is to do, or wait for who does it; return False if that takes too long."""
         background = self._log.background
+        self._log.notice_fork()
         if background.is_here():  # a callback cannot wait for what comes after it
             return False
         if not background.is_busy() and not background.has_work():
             return True
         deadline = ALWAYS if timeout is None else time.monotonic() + timeout
         while True:
-            background.tidy(may_work_here=True)
+            if background.leaves_it_to_children():
+                background.tidy_here()
+            else:
+                background.tidy(may_work_here=True)
             while background.is_busy():
                 if time.monotonic() >= deadline:
                     return False
@@ -200,6 +206,7 @@ class Control:
         timetable, files = self._timetable, self._files
         if timetable is None:
             return
+        self._log.notice_fork()
         with self._log.exclusively():
             if self._log.holds_lock():
                 timetable.agree()
@@ -216,6 +223,7 @@ class Control:
         if timetable is None:
             return
         at = timetable.at
+        log.notice_fork()
         with log.exclusively():
             if log.holds_lock():
                 timetable.keep()

@@ -38,11 +38,7 @@ class Draft:
         self._system = system
         self.path = path
         self.fd = fd
-        try:
-            self.status = system.status_of(fd)
-        except BaseException:
-            system.close(fd)
-            raise
+        self.status = system.status_of_new(fd)
 
     def discard(self) -> None:
         """Remove the draft's own name; the file stays if it has been published."""
@@ -64,22 +60,23 @@ class DraftRoom:
         self._attributes = attributes
         self._report = report
 
-    def make(self, directory: str, content: bytes, shun: Shun = never) -> Draft:
+    def make(self, directory: str, content: bytes, shun: Shun = never, *, helper: bool = False) -> Draft:
         """Create a draft with its attributes and content; raise `OSError` and leave nothing.
 
         Args:
             directory: where to make it.
             content: its first bytes.
             shun: tells whether a new file's inode number must not be used.
+            helper: whether it becomes the lock file or the page.
 
         """
         shunned: List[Draft] = []
         try:
             while True:  # a number is not given out again as long as its file is there
-                draft = self._make_one(directory, content)
-                if not shun(draft.status):
-                    return draft
+                draft = self._make_one(directory, content, helper=helper)
                 shunned.append(draft)
+                if not shun(draft.status):
+                    return shunned.pop()
         finally:
             for draft in shunned:
                 draft.discard()
@@ -135,17 +132,21 @@ class DraftRoom:
                     self._system.set_owner(draft.fd, draft.status.st_uid, like.st_gid)
                 except OSError:
                     mode = (mode & 0o707) | ((mode & 0o070) & ((mode & 0o007) << 3))
-        self._set_mode(draft.fd, mode)
+        # A file that would be closed to those who could read the other one is not to take its place.
+        if stat.S_IMODE(self._system.status_of(draft.fd).st_mode) != mode:
+            self._system.set_mode(draft.fd, mode)
         self._system.set_times(draft.fd, accessed_ns, like.st_mtime_ns)
 
-    def _make_one(self, directory: str, content: bytes, token: Optional[str] = None) -> Draft:
+    def _make_one(
+        self, directory: str, content: bytes, token: Optional[str] = None, *, helper: bool = False
+    ) -> Draft:
         path = self._names.draft(directory, token) if token else self.new_path(directory)
-        fd = self._system.create(path, self._mode_at_creation())
+        fd = self._system.create(path, self._mode_at_creation(helper))
         draft = Draft(self._system, path, fd)
         try:
             with contextlib.suppress(OSError):  # no flock here: the lock is only a courtesy to sweepers
                 self._system.try_lock(fd)
-            self._complete(fd, content)
+            self._complete(fd, content, helper)
         except BaseException:
             draft.discard()
             raise
@@ -162,21 +163,24 @@ class DraftRoom:
         try:
             if self._system.link(draft.path, target):
                 return True
-            fd = self._system.create(target, self._mode_at_creation())
+            fd = self._system.create(target, self._mode_at_creation(self._is_helper(target)))
         except FileExistsError:
             return False
         try:
-            self._complete(fd, content)
+            self._complete(fd, content, self._is_helper(target))
         finally:
             self._system.close(fd)
         return True
 
     def bring_about(self, target: str, content: bytes, shun: Shun = never) -> bool:
         """See to it that something stands at `target`; return whether it is this call's work."""
-        if os.path.islink(target):  # dangling, or link() would have nothing to do here
+        if target == self._names.log and os.path.islink(
+            target
+        ):  # dangling, or link() would have nothing to do here
+            self._system.refuse_link(target)
             target = os.path.realpath(target)
         for tries_left in reversed(range(TRIES)):
-            draft = self.make(os.path.dirname(target), content, shun)
+            draft = self.make(os.path.dirname(target), content, shun, helper=self._is_helper(target))
             try:
                 return self.publish(draft, target, content)
             except FileNotFoundError:
@@ -217,17 +221,25 @@ class DraftRoom:
             if mode is not None and stat.S_IMODE(status.st_mode) != mode:
                 self._system.set_mode(fd, mode)
 
-    def _mode_at_creation(self) -> int:
-        """Return the mode to create with: closed to others where it is going to be set."""
-        return 0o666 if self._attributes.mode is None else 0o600
+    def _mode_at_creation(self, helper: bool) -> int:
+        """Return the mode to create with: closed to others where it is going to be set, and helpers to mere readers."""
+        if self._attributes.mode is not None:
+            return 0o600
+        return 0o622 if helper else 0o666
 
-    def _complete(self, fd: int, content: bytes) -> None:
-        self._apply_attributes(fd)
+    def _is_helper(self, path: str) -> bool:
+        return path in {self._names.lock, self._names.state}
+
+    def _complete(self, fd: int, content: bytes, helper: bool) -> None:
+        self._apply_attributes(fd, helper)
         while content:
             content = content[self._system.write(fd, content) :]
 
-    def _apply_attributes(self, fd: int) -> None:
-        """Set owner and permissions, in this order: a change of owner clears some permissions."""
+    def _apply_attributes(self, fd: int, helper: bool) -> None:
+        """Set owner and permissions, in this order: a change of owner clears some permissions.
+
+        Who may read a file may also lock it, and so stop all who wait for that: helpers are for writers only.
+        """
         user, group, mode = self._attributes.user, self._attributes.group, self._attributes.mode
         if user is not None and group is not None:
             try:
@@ -235,13 +247,24 @@ class DraftRoom:
             except OSError as error:  # only root may; a log with another owner is better than none
                 self._report("cannot give the log to its owner", error)
         if mode is not None:
-            self._set_mode(fd, mode)
+            self._set_mode(fd, of_writers(mode) if helper else mode)
+        elif helper:
+            given = stat.S_IMODE(self._system.status_of(fd).st_mode)
+            if given & 0o022:  # who may write has to read as well
+                with contextlib.suppress(OSError):  # vfat; nobody has asked for it
+                    self._system.set_mode(fd, given | (given & 0o022) << 1)
 
     def _set_mode(self, fd: int, mode: int) -> None:
         try:
             self._system.set_mode(fd, mode)
         except OSError as error:  # e.g. vfat
             self._report("cannot set the permissions of the log", error)
+
+
+def of_writers(mode: int) -> int:
+    """Return permissions without those of others than the owner who may only read."""
+    writing = mode & 0o222
+    return writing | (writing << 1 & mode) | (mode & 0o400)
 
 
 def existing(system: System, path: str) -> Optional[os.stat_result]:

@@ -13,7 +13,8 @@ has to store them anew ("multigrain timestamps"), which nearly doubles its cost.
 as a tick of the kernel, and on some file systems as two seconds. So this holds only when the last
 change is longer ago than that; until then, for a log that is a symbolic link into another
 directory, and on network drives, whose times are cached, the log itself is looked at. Once in
-`SURVEY` seconds everything is opened anew.
+`SURVEY` seconds everything is opened anew. Whether the descriptors are still our own (daemonizing code closes them by their
+numbers) is asked once in a `LEASE`.
 """
 
 import contextlib
@@ -22,8 +23,9 @@ import time
 from typing import Callable, ContextManager, Optional
 
 from concurrent_log_handler.files import LOST_DESCRIPTOR, Files
-from concurrent_log_handler.fragments import Fragments
-from concurrent_log_handler.state import SURVEY
+from concurrent_log_handler.fragments import Fragments, may_end_in_fragment
+from concurrent_log_handler.lock import quick_entrance
+from concurrent_log_handler.state import LEASE, SURVEY, status_of_own
 from concurrent_log_handler.system import System
 from concurrent_log_handler.view import ALWAYS, NEVER, SHARE, UNSTABLE, View
 
@@ -41,12 +43,22 @@ class Directory:
     def __init__(self, system: System, path: str) -> None:
         self._system = system
         self.fd = -1
-        self.fd = system.open_directory(path)
-        self._status = system.status_of(self.fd)
+        fd = system.open_directory(path)
+        self._status = system.status_of_new(fd)
+        self.fd = fd
+
+    def is_open(self) -> bool:
+        """Tell whether the descriptor still leads to the directory."""
+        return os.path.samestat(self._system.status_of(self.fd), self._status)
+
+    def close(self) -> None:
+        """Close the directory."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self._system.close(fd, self._status)
 
     def __del__(self) -> None:
-        if self.fd >= 0:
-            self._system.close(self.fd, self._status)
+        self.close()
 
 
 class ExclusiveAppender:
@@ -70,12 +82,14 @@ class ExclusiveAppender:
         self._rotate_full = rotate_full
         self._until = NEVER
         self._clock = time.monotonic
+        self._sure_until = NEVER
         self._lock = files.lock
         self._flock = files.system.flock
         self._take, self._free = files.system.LOCK, files.system.UNLOCK
         self._status = files.system.status
         self._status_of = files.system.status_of
         self._write = files.system.write
+        self._length = files.system.length
         self._fragments = Fragments(files)
         self._limit = ALWAYS
         self._opens_each_time = files.must_open_each_time()
@@ -83,12 +97,19 @@ class ExclusiveAppender:
         self._directory: Optional[Directory] = None
         self._unchanged_since = NOT_SETTLED
 
+    @quick_entrance
     def append(self, data: bytes, occasion: object = None) -> None:
         """Append one record; raise `OSError`, with nothing of it in the file, if that fails."""
-        lock, view = self._lock, self._view
-        if self._clock() >= self._until or view is None or view.size >= view.full_at or lock.held:
+        lock, view, now = self._lock, self._view, self._clock()
+        if now >= self._until or view is None or view.size >= view.full_at or lock.held:
             self._attend(data, occasion)
             return
+        if now >= self._sure_until:
+            if not self._are_ours(view):
+                self._until = NEVER
+                self._attend(data, occasion)
+                return
+            self._sure_until = now + LEASE
         stands = False
         try:
             with self._guard:
@@ -104,8 +125,11 @@ class ExclusiveAppender:
                         view.size += self._append_to(view, data)
                 finally:
                     lock.release()
-        except OSError as error:
-            if error.errno not in LOST_DESCRIPTOR:
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: the lock was found to be closed when it was freed last
+            if isinstance(error, OSError) and error.errno not in LOST_DESCRIPTOR:
                 raise
             stands = False
         if not stands:
@@ -122,7 +146,8 @@ class ExclusiveAppender:
             return
         try:
             self._files.refresh_page(make=True)
-            self._files.announce_exclusive()
+            if self._files.must_be_exclusive():  # not only for want of a page, which may be there by now
+                self._files.announce_exclusive()
             settings = self._files.settings
             self._limit = NEVER if self._files.hooks.must_lock() else settings.max_bytes or ALWAYS
             view = self._open()  # anew, which is also how NFS learns the length
@@ -138,8 +163,7 @@ class ExclusiveAppender:
                     self._trust(view)
         finally:
             self._lock.release()
-            if not self._files.settings.keep_file_open:
-                self._files.close_helpers()
+            self._files.close_what_is_not_kept()
 
     def look_again(self) -> None:
         """Attend to the next record: settings or surroundings may have changed."""
@@ -151,9 +175,16 @@ class ExclusiveAppender:
         view, self._view = self._view, None
         if view is not None:
             view.close()
-        self._directory = None
+        self._close_directory()
+
+    def _close_directory(self) -> None:
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            directory.close()
 
     def _append_to(self, view: View, data: bytes) -> int:
+        if may_end_in_fragment(self._length(view.fd)):
+            self._fragments.end_last_line(view)
         written = self._write(view.fd, data)
         while written != len(data) and not self._fragments.complete(view, data, written):
             written = self._write(view.fd, data)
@@ -169,6 +200,18 @@ class ExclusiveAppender:
             return False
         return status.st_ino == view.inode and status.st_dev == view.device
 
+    def _are_ours(self, view: View) -> bool:
+        """Tell whether the descriptors still lead to our files, and belong to this process.
+
+        The lock of one that was inherited by a fork in C is the parent's as well.
+        """
+        directory = self._directory
+        try:
+            status_of_own(self._files.system, view.fd, view.status)
+            return self._lock.is_open() and (directory is None or directory.is_open())
+        except OSError:
+            return False
+
     def _trust(self, view: View) -> None:
         """Let the next records be appended with no more than a look at the directory."""
         files, limit = self._files, self._limit
@@ -178,6 +221,7 @@ class ExclusiveAppender:
         self._until = self._clock() + min(SURVEY, files.time_left())
         self._unchanged_since = NOT_SETTLED
         if files.is_local() and not os.path.islink(files.names.log):
+            self._close_directory()
             self._directory = Directory(files.system, files.names.directory)
             changed = self._status_of(self._directory.fd).st_mtime_ns
             tick = TICK if changed % NANOSECONDS else TICK_OF_WHOLE_SECONDS

@@ -10,6 +10,7 @@ import os
 import time
 from typing import Optional, Tuple
 
+from concurrent_log_handler.agreement import Agreement
 from concurrent_log_handler.backups import Backups, DatedBackups, NumberedBackups
 from concurrent_log_handler.drafts import TRIES, DraftRoom, existing
 from concurrent_log_handler.filesystem import Promises, kind_of, promises_of, real_directory
@@ -21,7 +22,7 @@ from concurrent_log_handler.retention import Limits
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks, Moves, Rotation, Site
 from concurrent_log_handler.sealing import unseal_live
 from concurrent_log_handler.settings import Settings
-from concurrent_log_handler.state import EXCLUSIVE, Page
+from concurrent_log_handler.state import EXCLUSIVE, Identity, Page, PageError, identity_of
 from concurrent_log_handler.system import System, is_regular
 from concurrent_log_handler.timetable import Timetable
 from concurrent_log_handler.view import ALWAYS, NEVER, View
@@ -50,6 +51,7 @@ class Files:
         self.upkeep_lock = FileLock(system, names.state, lambda: None)
         self.pages = Pages(system, names, self.drafts, self.lock, settings.patience, hooks.report)
         self.current_link = CurrentLink(system, names, settings.current_link, hooks.report, hooks.settled)
+        self._agreement = Agreement(system, hooks.configuration, hooks.now, hooks.report)
         self.timetable: Optional[Timetable] = None
         if hooks.timing is not None:
             self.timetable = Timetable(
@@ -62,6 +64,8 @@ class Files:
         self._promises: Optional[Promises] = None
         self._blocked_until = NEVER
         self.moves: Moves = []
+        # Of a head for which there was no space: the file, where it breaks off, and what is missing.
+        self._cut_head: Tuple[Optional[Identity], int, bytes] = (None, 0, b"")
 
     def close(self) -> None:
         """Let go of the lock file and the page, and of what a rotation has in hand after a fork."""
@@ -109,10 +113,19 @@ class Files:
 
     def is_exclusive(self) -> bool:
         """Tell whether all writers of the log append under the lock."""
-        return self.page is not None and self.page.head().mode == EXCLUSIVE
+        return self.mode() == EXCLUSIVE
 
-    def close_helpers(self) -> None:
+    def mode(self) -> Optional[int]:
+        """Return how all writers of the log append, as the page says; None if it says nothing."""
+        page = self.page
+        with contextlib.suppress(PageError):  # cut or overwritten just now: the next look around will see it
+            return None if page is None else page.head().mode
+        return None
+
+    def close_what_is_not_kept(self) -> None:
         """Close the lock file and the page, for who keeps no file open between two records."""
+        if self.settings.keep_file_open or self.lock.held:
+            return
         if self.timetable is not None:
             self.timetable.page = None
         self.lock.close()
@@ -168,19 +181,30 @@ class Files:
             self.hooks.settled(CANNOT_USE)
         return page
 
+    def compare_settings(self) -> None:
+        """See whether the other writers of the log have the same settings."""
+        page = self.page
+        if page is not None:
+            with contextlib.suppress(
+                OSError
+            ):  # the page was cut or the disk is full: the next look says more
+                self._agreement.look(page)
+
     def open_live(self, epoch: int) -> View:
         """Open the live file, which is published first if nothing stands there.
 
         Raises `NotRegularError` if it is something else than a file.
         """
         fd = self._open_or_publish()
-        status = self.system.status_of(fd)
+        status = self.system.status_of_new(fd)
         view = View(self.system, fd, status, self.page, epoch)
         if not is_regular(status):
             raise NotRegularError
         self.drafts.adjust(fd, status)
         if not status.st_size:
-            self._write_head(view)
+            self._write_head(view, self.hooks.head())
+        elif self._cut_head[:2] == (identity_of(status), status.st_size):
+            self._write_head(view, self._cut_head[2])
         elif not self._is_far_away() and self.system.note_of(fd):
             self._unseal(fd)
         return view
@@ -260,7 +284,7 @@ class Files:
         size = status.st_size if status is not None and is_regular(status) else 0
         if self.timetable is not None and self.is_local() and size > len(self.hooks.head()):
             self.timetable.look_at_log()
-        if self.is_due(size):
+        if status is not None and self.is_due(size):
             self.wait_until_page_is_old_enough()
             if self.hooks.must_lock():
                 self.hooks.rotate()
@@ -296,7 +320,7 @@ class Files:
             self.recover()
             self.agree_on_time()
             status = existing(self.system, self.names.log)
-            if self.is_due(0 if status is None else status.st_size):
+            if status is not None and self.is_due(status.st_size):
                 return self.rotate(SHIFTS_AT_ONCE)
             return True
         finally:
@@ -347,7 +371,7 @@ class Files:
     def announce_exclusive(self) -> None:
         """Turn the log exclusive for all its writers; the lock is held."""
         page = self.page
-        if page is None or page.head().mode == EXCLUSIVE:
+        if page is None or self.mode() in {None, EXCLUSIVE}:
             return
         if not page.writable:
             self.hooks.report(
@@ -360,21 +384,6 @@ class Files:
         page.set_mode(EXCLUSIVE)
         page.close_epoch()
         page.wait_for_leases()
-
-    def start_anew(self, wait: float) -> None:
-        """Discard what the log holds, as `mode="w"` asks; its writers go on with a new file."""
-        status = existing(self.system, self.names.log)
-        if status is None or not status.st_size or not is_regular(status):
-            return
-        self.wait_until_page_is_old_enough()
-        if not self.try_lock(wait):
-            self.hooks.report("cannot start the log anew", TimeoutError("a peer holds the lock"))
-            return
-        try:
-            rotated = self.rotate(keep=0)
-            self.rotations -= rotated  # it was asked for by `mode`
-        finally:
-            self.lock.release()
 
     def sweep(self) -> None:
         """Remove what dead processes left beside the log and its helpers."""
@@ -426,17 +435,21 @@ class Files:
         if made:
             self.trace("made the live file")
 
-    def _write_head(self, view: View) -> None:
-        """Give an empty file, made by somebody else, its head, before a record is in it."""
-        head = self.hooks.head()
+    def _write_head(self, view: View, head: bytes) -> None:
+        """Give a file that somebody else has made its head, or the rest of that, before a record is in it."""
         if not head:
             return
         locked_before = self.lock.held
         if not locked_before and not self.try_lock(self.settings.patience):
             return
+        end = view.status.st_size
         try:
-            if not self.system.length(view.fd):
-                self.system.write(view.fd, head)
+            while head and self.system.length(view.fd) == end:
+                written = self.system.write(view.fd, head)
+                end, head = end + written, head[written:]
+        except OSError:
+            self._cut_head = (identity_of(view.status), end, head)
+            raise
         finally:
             if not locked_before:
                 self.lock.release()

@@ -10,7 +10,7 @@ import os
 import re
 import time
 import warnings
-from typing import Any, List, Optional, Pattern, Sequence, Union
+from typing import Any, Dict, List, Optional, Pattern, Sequence, Union
 
 from concurrent_log_handler.base import (
     Arguments,
@@ -19,6 +19,7 @@ from concurrent_log_handler.base import (
     MaxAge,
     OnRotate,
     PathLike,
+    Size,
     UserCodeError,
 )
 from concurrent_log_handler.compression import Compression
@@ -26,23 +27,24 @@ from concurrent_log_handler.naming import DatedNames
 from concurrent_log_handler.schedule import DAY, WEEK, Schedule
 from concurrent_log_handler.settings import is_number, require
 from concurrent_log_handler.timetable import EARLIEST, UNKNOWN, Timetable, Timing
+from concurrent_log_handler.units import time_of_day
 
 
 class ConcurrentRotatingFileHandler(ConcurrentHandler):
-    """Append to one file from many processes and threads, and rotate it by size.
+    r"""Append to one file from many processes and threads, and rotate it by size.
 
     Every record is in the files once, whole, in the order of its thread. Writers take no lock and
-    do not wait for rotations. The handler survives `fork`, and needs no call after it.
+    do not wait for rotations. The handler survives `fork`, needs no call after it, and can be pickled.
 
     With `maxBytes` the file is renamed to `….1` (and `.1` to `.2`, and so on) before a record that
     finds it at or past that size; with `backupCount` that many old files are kept, with 0 none.
 
     Args:
         filename: path of the log. A device, a pipe or a socket is written to and never rotated.
-        mode: "a" appends, "w" starts the log anew with the first record, "x" demands that there is
-            no such file yet.
-        maxBytes: the size in bytes from which the file is rotated; 0 never rotates. A single record
-            may exceed it.
+        mode: "a" appends; "w" discards, with the first record, what stands there now, unless others
+            log to it meanwhile; "x" demands that there is no such file yet.
+        maxBytes: the size in bytes, or as text such as "10 MB", from which the file is rotated; 0
+            never rotates. A single record may exceed it.
         backupCount: how many old files to keep.
         encoding: of the text, the locale's by default. A byte-order mark, where the encoding has
             one, stands once at the beginning of each file.
@@ -66,9 +68,11 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
             0.9.x, use "exclusive".
         patience: seconds that a record may wait for a rotation that hangs.
         header: text that each file begins with, or a callable that returns it; a line of its own.
-        max_age: seconds, or a `timedelta`, after its last record when an old file is deleted.
-        max_total_bytes: how many bytes all old files together may have; the oldest are deleted.
-        min_free_bytes: how many bytes of the file system old files have to leave free.
+        max_age: seconds, a `timedelta`, or text such as "7 days", after its last record when an old
+            file is deleted.
+        max_total_bytes: how many bytes (or "1 GB") all old files together may have; the oldest are
+            deleted.
+        min_free_bytes: how many bytes (or "5 GB") of the file system old files have to leave free.
         current_link: path of a symbolic link that is made to lead to the log; a bare name stands
             beside it.
         on_rotate: called with the path of each old file that is ready, once, by the process whose
@@ -84,6 +88,8 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
             for bz2 (9), 1 to 22 for zstd (3), 0 to 16 for lz4 (0).
         upkeep: "background" compresses and deletes old files in a thread, "inline" in the logging call
             that has rotated.
+        escape_newlines: write line breaks inside a record, all that Unicode knows, as text such as `\n`
+            or `\u2028`. One record is one line then, and what a user sends cannot forge another (CWE-117).
 
     Raises:
         ValueError: a value is not allowed, or the package that a codec needs is not installed.
@@ -96,7 +102,7 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
         self,
         filename: PathLike,
         mode: str = "a",
-        maxBytes: int = 0,
+        maxBytes: Size = 0,
         backupCount: int = 0,
         encoding: Optional[str] = None,
         debug: bool = False,
@@ -116,13 +122,14 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
         patience: float = 0.05,
         header: Header = None,
         max_age: MaxAge = None,
-        max_total_bytes: Optional[int] = None,
-        min_free_bytes: Optional[int] = None,
+        max_total_bytes: Optional[Size] = None,
+        min_free_bytes: Optional[Size] = None,
         current_link: Optional[PathLike] = None,
         on_rotate: OnRotate = None,
         compression: Compression = None,
         compression_level: Optional[int] = None,
         upkeep: str = "background",
+        escape_newlines: bool = False,
     ) -> None:
         if delay not in (None, True):
             message = "delay is ignored: the file is opened with the first record"
@@ -156,6 +163,7 @@ class ConcurrentRotatingFileHandler(ConcurrentHandler):
             compression=compression,
             compression_level=compression_level,
             upkeep=upkeep,
+            escape_newlines=escape_newlines,
         )
         self._set_up(arguments)
         super().__init__(self.baseFilename, self._log.settings.mode, encoding=encoding, delay=True)
@@ -205,7 +213,8 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
         interval: how many of these units a period has.
         backupCount: how many old files to keep; 0 keeps all.
         utc: whether names and wall times are those of UTC.
-        atTime: the wall time of MIDNIGHT and W rollovers; None is midnight at the end of the day.
+        atTime: the wall time of MIDNIGHT and W rollovers, or text such as "02:30"; None is midnight
+            at the end of the day.
         maxBytes: the size in bytes from which the file is rotated before the time has come.
 
     All other arguments are those of `ConcurrentRotatingFileHandler`; `mode` is taken, and ignored,
@@ -230,6 +239,8 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
         "write_rollover_time",
     )
 
+    OF_ONE_PROCESS = (*ConcurrentHandler.OF_ONE_PROCESS, "clh", "extMatch", "_default_pattern")
+
     def __init__(
         self,
         filename: PathLike,
@@ -239,9 +250,9 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
         encoding: Optional[str] = None,
         delay: bool = False,
         utc: bool = False,
-        atTime: Optional[dt.time] = None,
+        atTime: Union[dt.time, str, None] = None,
         errors: Optional[str] = None,
-        maxBytes: int = 0,
+        maxBytes: Size = 0,
         use_gzip: bool = False,
         owner: Optional[Sequence[Union[str, int]]] = None,
         chmod: Optional[int] = None,
@@ -257,13 +268,14 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
         patience: float = 0.05,
         header: Header = None,
         max_age: MaxAge = None,
-        max_total_bytes: Optional[int] = None,
-        min_free_bytes: Optional[int] = None,
+        max_total_bytes: Optional[Size] = None,
+        min_free_bytes: Optional[Size] = None,
         current_link: Optional[PathLike] = None,
         on_rotate: OnRotate = None,
         compression: Compression = None,
         compression_level: Optional[int] = None,
         upkeep: str = "background",
+        escape_newlines: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs.pop("mode", None)
@@ -298,16 +310,19 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
             compression=compression,
             compression_level=compression_level,
             upkeep=upkeep,
+            escape_newlines=escape_newlines,
         )
         self._set_up(arguments)
-        require("atTime", atTime, atTime is None or isinstance(atTime, dt.time), "None or a time of day")
+        at_time = time_of_day(atTime) if isinstance(atTime, str) else atTime
+        is_time = atTime is None or isinstance(at_time, dt.time)
+        require("atTime", atTime, is_time, "None, a datetime.time, or text such as '02:30'")
         require("when", when, isinstance(when, str) and when.upper() in WHEN, "one of " + ", ".join(WHEN))
         require("interval", interval, is_number(interval) and 0 < interval <= MOST_UNITS, "a number above 0")
         # Past `ConcurrentHandler`, which leaves `__init__` alone, this is that of the standard library. It asks
         # `computeRollover`, which may be the user's, and fail: no program is to end because of that.
         vars(self)["computeRollover"] = lambda _: UNKNOWN
         super().__init__(
-            self.baseFilename, when, interval, backupCount, encoding, delay=True, utc=utc, atTime=atTime
+            self.baseFilename, when, interval, backupCount, encoding, delay=True, utc=utc, atTime=at_time
         )
         del vars(self)["computeRollover"]
         unit = DAY if self.when == "MIDNIGHT" else WEEK if self.when.startswith("W") else 1
@@ -319,6 +334,22 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
         self._default_pattern = self.extMatch
         self.finalize_handler_configuration()
         self.initialize_rollover_time()
+        self._control.has_begun = True
+
+    def _packed(self) -> object:
+        own = None if self.extMatch is self._default_pattern else self.extMatch
+        patterns = [_taken_apart(each) for each in (self._default_pattern, own)]
+        return super()._packed(), self.rolloverAt, patterns
+
+    def _unpack(self, packed: Any) -> None:
+        of_both, rollover_at, patterns = packed
+        self._default_pattern, own = [
+            re.compile(*each) if isinstance(each, tuple) else each for each in patterns
+        ]
+        self.extMatch = self._default_pattern if own is None else own
+        super()._unpack(of_both)
+        self.clh = SizePart(self)
+        self.rolloverAt = rollover_at
         self._control.has_begun = True
 
     def finalize_handler_configuration(self) -> None:
@@ -376,6 +407,16 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
             read=self._read,
             write=self._write,
         )
+
+    def _configuration(self) -> Dict[str, object]:
+        return {
+            "when": self.when,
+            "interval": self.interval,
+            "utc": self.utc,
+            "atTime": self.atTime,
+            "suffix": self.suffix,
+            **super()._configuration(),
+        }
 
     def _read(self, timetable: Timetable) -> None:
         """Find out the time by the user's rule, if there is one; the upkeep has a timetable of its own."""
@@ -435,3 +476,8 @@ class ConcurrentTimedRotatingFileHandler(ConcurrentHandler, logging.handlers.Tim
             if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
                 raise ValueError(f"{path!r} is not the whole path of a file")
         return paths
+
+
+def _taken_apart(pattern: Any) -> Any:
+    """Return what a pattern is compiled from: Python 3.6 cannot copy one."""
+    return (pattern.pattern, pattern.flags) if hasattr(pattern, "pattern") else pattern

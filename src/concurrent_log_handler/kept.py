@@ -23,9 +23,10 @@ import os
 import time
 from typing import Iterable, Optional
 
+from concurrent_log_handler.filesystem import real_directory
 from concurrent_log_handler.sealing import noted_length
 from concurrent_log_handler.state import FOREVER, PENDING, Entry, Page
-from concurrent_log_handler.system import System
+from concurrent_log_handler.system import System, asked_twice
 from concurrent_log_handler.view import View
 
 SHORTEST_PAUSE = 0.00002  # a seal takes two system calls
@@ -63,7 +64,7 @@ def is_kept(
     pause = SHORTEST_PAUSE
     while True:
         entry = _first_seal(pages, view)
-        has_name = entry is None and bool(system.status_of(view.fd).st_nlink)
+        has_name = entry is None and bool(asked_twice(system.status_of, view.fd).st_nlink)
         if entry is None and not has_name:
             entry = _first_seal(pages, view)
         if entry is None:
@@ -81,6 +82,15 @@ def is_kept(
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
+def is_there(system: System, path: str, page: Optional[Page], view: View) -> bool:
+    """Tell whether a file has a name, and is not sealed, whose descriptor was closed by its number after the write.
+
+    Where in it the record ends cannot be known any more; in a sealed one, it counts as not kept.
+    """
+    named = system.names_of_inode(real_directory(path), view.inode)
+    return bool(named) and (page is None or sealed(page, view) is None)
+
+
 def sealed(page: Page, view: View) -> Optional[Entry]:
     """Return what a page says of a view's file, for those who opened it when the view was opened."""
     try:
@@ -88,6 +98,11 @@ def sealed(page: Page, view: View) -> Optional[Entry]:
     except OSError:  # the page was closed by its number; the link count is left
         return None
     return entry if entry is not None and view.epoch < entry.until else None
+
+
+def is_sealed(system: System, page: Page, view: View) -> bool:
+    """Tell whether a file is sealed, as far as the ring or the file itself says so."""
+    return sealed(page, view) is not None or noted_length(system, view.fd, view.status) is not None
 
 
 def _first_seal(pages: Iterable[Optional[Page]], view: View) -> Optional[Entry]:

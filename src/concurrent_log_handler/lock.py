@@ -6,19 +6,20 @@ killed process frees it. It is not re-entrant: a record that is logged while thi
 rotates (by a signal handler, a finalizer) finds it taken, or joins it where it cannot do without.
 """
 
-import errno
 import os
+import sys
 import time
 from types import CodeType
-from typing import Callable, Optional, Set, TypeVar
+from typing import Any, Callable, Optional, Set, TypeVar
 
-from concurrent_log_handler.system import System
+from concurrent_log_handler.system import READ_ONLY, System
 
 PAUSE = 0.001
-READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 # The functions from which the lock is taken: what interrupts one of them finds its frame on the stack.
 ENTRANCES: Set[CodeType] = set()
+# Those that hand over to one of the former, and so stand on the stack together with it.
+QUICK_ENTRANCES: Set[CodeType] = set()
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -27,6 +28,31 @@ def entrance(function: F) -> F:
     """Mark a function that takes the lock, or calls others that do."""
     ENTRANCES.add(function.__code__)
     return function
+
+
+def quick_entrance(function: F) -> F:
+    """Mark a function that takes the lock, or calls one that is marked by `entrance`."""
+    QUICK_ENTRANCES.add(function.__code__)
+    return function
+
+
+def interrupts_itself() -> bool:
+    """Tell whether the function that calls the caller was called while another one of its thread uses a log.
+
+    If not, and the lock is counted as held nevertheless, an exception has left it so. (It comes
+    before any line, so no `try` can be placed early enough.)
+    """
+    calls = quick_calls = 0
+    frame: Any = sys._getframe(2)  # noqa: SLF001 - as `logging` finds its callers
+    while frame is not None:
+        calls += frame.f_code in ENTRANCES
+        quick_calls += frame.f_code in QUICK_ENTRANCES
+        frame = frame.f_back
+    return calls > 1 or quick_calls > 1
+
+
+class NoLockError(OSError):
+    """There is no lock file, and none can be made."""
 
 
 class FileLock:
@@ -48,6 +74,11 @@ class FileLock:
         self.depth = 0
         self.writable = True
         self.was_there = False  # the lock file, before this process made it
+
+    def __del__(self) -> None:
+        """Close the file of a handler that was dropped without being closed."""
+        if getattr(self, "fd", -1) >= 0:
+            self._system.close(self.fd, self._identity)
 
     @property
     def held(self) -> bool:
@@ -99,17 +130,36 @@ class FileLock:
                 self.close()
 
     def open(self) -> None:
-        """Open the lock file, made if need be; raise `OSError` if there can be none."""
-        if self.fd >= 0 and self._pid == os.getpid():
+        """Open the lock file, made if need be; raise `NoLockError` if there can be none.
+
+        Raises `FileNotFoundError` if there is no directory for it.
+        """
+        if self.is_open():
             return
         self.close()  # after a fork: its lock is the parent's as well
         try:
-            fd = self._open_existing()
-            self.was_there = True
+            try:
+                fd = self._open_existing()
+                self.was_there = True
+            except FileNotFoundError:
+                self._create()
+                fd = self._open_existing()
         except FileNotFoundError:
-            self._create()
-            fd = self._open_existing()
-        self.fd, self._identity, self._pid = fd, self._system.status_of(fd), os.getpid()
+            raise
+        except OSError as error:
+            raise NoLockError(*error.args[:2], error.filename) from error
+        self._identity = self._system.status_of_new(fd)
+        self.fd, self._pid = fd, os.getpid()
+
+    def is_open(self) -> bool:
+        """Tell whether the lock file is open, by this process, and the descriptor still leads to it."""
+        if self.fd < 0 or self._identity is None or self._pid != os.getpid():
+            return False
+        try:
+            status = self._system.status_of(self.fd)
+        except OSError:
+            return False
+        return os.path.samestat(status, self._identity)
 
     def is_at_its_path(self) -> bool:
         """Tell whether the lock file that is open is the one that others find."""
@@ -117,6 +167,10 @@ class FileLock:
             return os.path.samestat(self._system.status(self._path), self._system.status_of(self.fd))
         except OSError:
             return False
+
+    def has_other_names(self) -> bool:
+        """Tell whether the lock file is a second name of some file, or is just being made."""
+        return self._system.status_of(self.fd).st_nlink > 1
 
     def close(self) -> None:
         """Let go of the file; only its description, which a forked child shares, keeps the lock.
@@ -154,9 +208,9 @@ class FileLock:
 
     def _open_existing(self) -> int:
         try:
-            fd, self.writable = self._system.open_shared(self._path, writable=True), True
+            fd, self.writable = self._system.open_helper(self._path, writable=True), True
         except OSError as error:  # flock() is content with a file that may only be read
             if error.errno not in READ_ONLY:
                 raise
-            fd, self.writable = self._system.open_shared(self._path, writable=False), False
+            fd, self.writable = self._system.open_helper(self._path, writable=False), False
         return fd

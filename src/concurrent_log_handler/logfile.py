@@ -15,6 +15,8 @@ rotation waits for the leases before it takes the file away.)
 With the look goes one at the size. In between, a writer knows the size from what it wrote itself,
 and asks the kernel again when that is a `SHARE`th of what is left. (Of N busy writers each asks
 after 1/64 of the rest: up to 64 of them overshoot the limit by no more than one round of theirs.)
+Until then it remembers its records, as a peer may be killed in the middle of one of its own, and a
+record that comes behind that must have a line of its own (`fragments.py`).
 
 Twice a second `_look_around` looks at the paths: an operator's `mv` or `rm`, a page or lock file
 that was deleted, a change of the mode by a peer.
@@ -30,27 +32,29 @@ import os
 import sys
 import threading
 import time
-from typing import Any, ContextManager, Optional, Union
+from typing import ContextManager, Optional, Union
 
+from concurrent_log_handler.anew import FreshStart
 from concurrent_log_handler.background import Background
 from concurrent_log_handler.exclusive import ExclusiveAppender
 from concurrent_log_handler.files import LOST_DESCRIPTOR, Files, NotRegularError
-from concurrent_log_handler.fragments import Fragments
-from concurrent_log_handler.kept import is_kept, is_stable, sealed
-from concurrent_log_handler.lock import ENTRANCES, entrance
+from concurrent_log_handler.fragments import Fragments, may_end_in_fragment
+from concurrent_log_handler.kept import is_kept, is_stable, is_there
+from concurrent_log_handler.lock import NoLockError, entrance, interrupts_itself
 from concurrent_log_handler.naming import Names
 from concurrent_log_handler.plain import BareAppender, DeviceAppender
-from concurrent_log_handler.registry import FORKS_UNSEEN, Member, logs_at, register
+from concurrent_log_handler.registry import Member, logs_at, register
+from concurrent_log_handler.reopening import Reopening
 from concurrent_log_handler.rotation import SHIFTS_AT_ONCE, Hooks
 from concurrent_log_handler.settings import Settings
-from concurrent_log_handler.state import EXCLUSIVE, LEASE, SURVEY, Page, PageError
-from concurrent_log_handler.system import System
+from concurrent_log_handler.state import EXCLUSIVE, LEASE, PAGE_SIZE, SURVEY, PageError, status_of_own
+from concurrent_log_handler.system import System, asked_twice
 from concurrent_log_handler.upkeep import SharedLog
-from concurrent_log_handler.view import ALWAYS, NEVER, SHARE, UNSTABLE, View
+from concurrent_log_handler.view import ALWAYS, NEVER, UNSTABLE, View
 
-BACK_OFF = 1.0
-SHORTEST_PAUSE = 0.00002  # names are changed by two system calls, as a rule
-LONGEST_PAUSE = 0.001
+# What nobody uses any more closes its file then; but on PyPy much later, when it is collected. There, an append that
+# another one has interrupted may find its file closed, and takes it for one that was closed by its number.
+DROPPED_AT_ONCE = sys.implementation.name == "cpython"
 
 Appender = Union[ExclusiveAppender, BareAppender, DeviceAppender]
 
@@ -65,7 +69,7 @@ class LogFile(Member, SharedLog):
         self.files = Files(system, names, settings, hooks)
         self._fragments = Fragments(self.files)
         self.background = Background(self)
-        self._write = system.write
+        self._write, self._status_of = system.write, system.status_of
         self._clock = time.monotonic
         self.guard = threading.RLock()
         self._pid = os.getpid()
@@ -74,8 +78,8 @@ class LogFile(Member, SharedLog):
         self._appender: Optional[Appender] = None
         self.opened = False
         self._survey_at = NEVER
-        self._wait_again_at = NEVER
-        self._start_anew = settings.mode == "w"
+        self._reopening = Reopening(self.files)
+        self.fresh_start = FreshStart(self.files)
         register(self)
 
     @property
@@ -108,7 +112,7 @@ class LogFile(Member, SharedLog):
         """
         view = self._view
         try:
-            if view.size >= view.full_at or self._clock() >= view.until:
+            if (view.size >= view.full_at or self._clock() >= view.until) and not self._renews_lease(view):
                 attended = self._attend(data, occasion)
                 if attended is None:
                     return
@@ -122,8 +126,38 @@ class LogFile(Member, SharedLog):
             return
         if self._clock() < view.until and written == len(data):
             view.size += written
+            view.remember(data)
         elif not self._settle(view, data, written):
             self._append_again(data, occasion)
+
+    def _renews_lease(self, view: View) -> bool:
+        """Begin another lease, as `_attend` does, if nothing has changed but the length of the file.
+
+        Who logs less often than once in a millisecond waits for this each time, with cold caches.
+        Hence no calls that can be done without.
+        """
+        asked_at, files, page, status_of = self._clock(), self.files, view.page, self._status_of
+        if page is None or page is not files.page or self._appender is not None or files.lock.depth:
+            return False
+        if asked_at >= self._survey_at or os.getpid() != self._pid:
+            return False
+        told, own = status_of(page.fd), page.status
+        if told.st_size != PAGE_SIZE + view.epoch or told.st_ino != own.st_ino or told.st_dev != own.st_dev:
+            return False
+        now = status_of(view.fd)
+        size = now.st_size
+        if not now.st_nlink:  # somebody has deleted it
+            self._survey_at = NEVER
+        is_another = now.st_ino != view.inode or now.st_dev != view.device
+        if is_another or not now.st_nlink or may_end_in_fragment(size):
+            return False
+        if size != view.size:
+            self._fragments.look_behind(view)
+        if view.measure(size, files.settings.max_bytes):
+            return False
+        time_left = ALWAYS if files.timetable is None else files.timetable.time_left()
+        view.until = min(asked_at + min(LEASE, time_left), self._survey_at)
+        return time_left > 0
 
     def exclusively(self) -> ContextManager[object]:
         """Hold what the threads of this process exclude each other by: the handler's lock, then the guard.
@@ -147,21 +181,26 @@ class LogFile(Member, SharedLog):
 
     def close(self) -> None:
         """Close all files; a later record opens them again."""
+        self.notice_fork()
         with self.guard:
             self.forget()
 
     def forget(self) -> None:
         """Let go of all descriptors, and unlock nothing: after a fork the lock is the parent's."""
-        if os.getpid() != self._pid:
-            # Now: frames of threads that are not here may hold on to them for ever.
+        forked = os.getpid() != self._pid
+        if forked:
+            # What it remembers is the parent's. Now: frames of threads that are not here may hold on to it for ever.
             self._view.close()
+            self._view = self._no_view
+        if forked or not DROPPED_AT_ONCE:
             self.files.pages.close()
+        if forked:
             self.guard = threading.RLock()  # the parent's may be held by a thread that is not here
             self._pid = os.getpid()
             self.background.forget()
             self.files.upkeep_lock.close()
             self.files.owes_upkeep = False
-        self._view = self._no_view
+        self._exchange_view(self._no_view)
         vars(self).pop("append", None)
         appender, self._appender = self._appender, None
         if appender is not None:
@@ -169,12 +208,14 @@ class LogFile(Member, SharedLog):
         self.opened = False
         self.files.close()
 
-    def _close_lost(self, view: View) -> None:
-        """Close what is left after descriptors were closed by their numbers, and all else.
+    def notice_fork(self) -> None:
+        """Let go of all that is the parent's, if this process was forked by code that does not run the hooks."""
+        if os.getpid() != self._pid:
+            self.forget()
 
-        At once: were it left to the last user of the view, it would close the numbers when they
-        have been given out again, to ourselves, for the same files.
-        """
+    def _close_lost(self, view: View) -> None:
+        """Close what is left after descriptors were closed by their numbers, and all else."""
+        # At once: the last user of the view would close the numbers when they are our own again, for the same files.
         with self.guard:
             for each in (view, self._view):
                 each.close()
@@ -196,8 +237,7 @@ class LogFile(Member, SharedLog):
 
         In the other modes the record is appended right here, and None returned.
         """
-        if FORKS_UNSEEN and os.getpid() != self._pid:
-            self.forget()
+        self.notice_fork()
         with self.guard:
             self.holds_lock()
             if not self.opened:
@@ -212,10 +252,11 @@ class LogFile(Member, SharedLog):
             if self._appender is not None:
                 try:
                     self._appender.append_attended(data, occasion)
-                except NotRegularError:  # it has become a device
+                except (NotRegularError, NoLockError):  # it has become a device; the lock file something else
                     self.look_around()
                 else:
                     self._do_owed_upkeep()
+                    self.files.close_what_is_not_kept()
                     return None
         return self._attend(data, occasion)
 
@@ -240,23 +281,9 @@ class LogFile(Member, SharedLog):
 
         To be asked by entrances to the lock (`lock.py`) only. An exception that came where nothing could free the lock has left it; then it is freed here.
         """
-        if self.files.lock.held and not self._interrupts_itself():
+        if self.files.lock.held and not interrupts_itself():
             self.files.lock.reset()
         return self.files.lock.held
-
-    def _interrupts_itself(self) -> bool:
-        """Tell whether this call came while another one of this thread uses a log.
-
-        If not, and the lock is counted as held nevertheless, an exception has left it so. (It comes
-        before any line, so no `try` can be placed early enough.)
-        """
-        calls = quick_calls = 0
-        frame: Any = sys._getframe(2)  # noqa: SLF001 - as `logging` finds its callers
-        while frame is not None:
-            calls += frame.f_code in ENTRANCES
-            quick_calls += frame.f_code is QUICK_ENTRANCE
-            frame = frame.f_back
-        return calls > 1 or quick_calls > 1
 
     def _leased_view(self) -> Optional[View]:
         """Return a view of the live file, rotated if due; None if the way to append has changed."""
@@ -268,35 +295,34 @@ class LogFile(Member, SharedLog):
                 return None
             time_left = self.files.time_left()
             due = self._measure(view) or (time_left <= 0 and view.epoch != UNSTABLE)
-            if due and may_rotate and self._rotate_full():
+            if due and may_rotate:
                 may_rotate = False  # once per record, or a header of maxBytes would never end it
-                continue
-            view.until = (
-                NEVER if view.epoch == UNSTABLE else min(asked_at + min(LEASE, time_left), self._survey_at)
-            )
+                self._rotate_full()
+                continue  # even if it failed: it may have come as far as taking the file away
+            no_lease = view.epoch == UNSTABLE or may_end_in_fragment(view.size)
+            view.until = NEVER if no_lease else min(asked_at + min(LEASE, time_left), self._survey_at)
             return view
 
     def look_around(self) -> None:
         """Look what others did to the files."""
-        if os.getpid() != self._pid:  # forked by code that does not run the hooks
-            self.forget()
+        self.notice_fork()
         self._survey_at = time.monotonic() + SURVEY
         self._choose_appender()
         if isinstance(self._appender, BareAppender) and not os.path.isdir(os.path.dirname(self.path)):
             self._survey_at = NEVER  # as soon as there is a directory, there can be a lock
         if self._view is not self._no_view and not self.files.is_live(self._view):
-            self._view = self._no_view
+            self._exchange_view(self._no_view)
         if self.can_be_locked():
             self.files.look_after_time()
+            self.files.compare_settings()
         if self.opened:
             self.files.current_link.restore()
         else:
             self.opened = True
             self.files.current_link.set()
             self.files.sweep()
-            if self._start_anew and not isinstance(self._appender, DeviceAppender):
-                self._start_anew = False
-                self.files.start_anew(self.settings.patience)
+            if not isinstance(self._appender, DeviceAppender):
+                self.fresh_start.make()
 
     def _choose_appender(self) -> None:
         """Choose how to append; None is the atomic way, which this room goes itself."""
@@ -307,14 +333,14 @@ class LogFile(Member, SharedLog):
         else:
             lockable = files.can_lock()
             page = files.refresh_page(make=lockable)
-            if page is None or page.head().mode == EXCLUSIVE or files.must_be_exclusive():
+            if page is None or files.mode() in {None, EXCLUSIVE} or files.must_be_exclusive():
                 appender = self._exclusive_appender() if lockable else BareAppender(files)
         if type(appender) is not type(self._appender):
             if self._appender is not None:
                 self._appender.close()
-            self._view = self._no_view
+            self._exchange_view(self._no_view)
             self._appender = appender
-            if isinstance(appender, ExclusiveAppender) and not FORKS_UNSEEN:
+            if isinstance(appender, ExclusiveAppender):
                 vars(self)["append"] = appender.append  # a shorter way to where `_attend` would lead
             else:
                 vars(self).pop("append", None)
@@ -331,9 +357,8 @@ class LogFile(Member, SharedLog):
         page, view = self.files.page, self._view
         if page is not None and view.page is page and page.look() == view.epoch:
             return view
-        patience = self.settings.patience if time.monotonic() >= self._wait_again_at else 0.0
         try:
-            self._view = self._reopen(time.monotonic() + patience)
+            self._exchange_view(self._reopening.reopen(lambda: self._view))
             self.end_leases()
         except (NotRegularError, PageError):
             self._survey_at = NEVER
@@ -341,71 +366,20 @@ class LogFile(Member, SharedLog):
             return None
         return self._view
 
-    def _reopen(self, deadline: float) -> View:
-        """Open the live file of a stable epoch; if there is none for too long, go on without.
-
-        Raises `PageError` if the page is of no use or asks for the exclusive mode, `NotRegularError` if
-        the log has become a device.
-        """
-        pause = SHORTEST_PAUSE
-        while self.files.page is not None:
-            page = self.files.page
-            epoch = page.look()
-            if epoch % 2 == 0:
-                if page.head().mode == EXCLUSIVE:
-                    break
-                view = self.files.open_live(epoch)
-                self.files.glance_at_time()
-                if page.look() == epoch:
-                    self._wait_again_at = NEVER
-                    return view
-            elif self._recover():
-                continue
-            if time.monotonic() >= deadline or self.files.lock.held:
-                return self._view_without_epoch(page)
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-        raise PageError("there is no page for the atomic mode")
-
-    def _recover(self) -> bool:
-        """Finish what a dead rotator left; return False if it lives, as far as one can tell."""
-        page = self.files.page
-        if page is None or not page.writable or not self.files.try_lock():
-            return False
-        try:
-            self.files.recover()
-        finally:
-            self.files.lock.release()
-        return True
-
-    def _view_without_epoch(self, page: Page) -> View:
-        """Return what to append to while a rotator is frozen; each record is settled one by one.
-
-        The file at hand will do as long as it is neither sealed nor without a name. Patience is
-        spent once in a while, not for every record.
-        """
-        self.files.trace("a rotation takes long; going on without waiting for it")
-        self._wait_again_at = time.monotonic() + BACK_OFF
-        view = self._view
-        usable = view.page is page and sealed(page, view) is None
-        if usable and self._system.status_of(view.fd).st_nlink:
-            view.epoch = UNSTABLE  # so no lease
-            return view
-        return self.files.open_live(UNSTABLE)
+    def _exchange_view(self, view: View) -> None:
+        """Take another view in the place of the one at hand, which is closed by who uses it last."""
+        old, self._view = self._view, view
+        if old is not view:
+            self._fragments.look_behind(old)
+            if not DROPPED_AT_ONCE:
+                old.close()
 
     def _measure(self, view: View) -> bool:
-        """Learn the length of the file, and how much may be written before the next look at it.
-
-        Returns whether it is full. Not so for a view without a stable epoch: names are being
-        changed, and its file may have been renamed because it was full.
-        """
-        limit = self.settings.max_bytes
-        view.size = self._system.length(view.fd)
-        if limit <= 0:
-            view.full_at = ALWAYS
-            return False
-        view.full_at = view.size + max(limit - view.size, 0) // SHARE
-        return view.size >= limit and view.epoch != UNSTABLE
+        """Learn the length of the file; return whether it is full."""
+        size = status_of_own(self._system, view.fd, view.status).st_size
+        if size != view.size:  # somebody else has written, too
+            self._fragments.look_behind(view)
+        return view.measure(size, self.settings.max_bytes)
 
     def _rotate_full(self, locked: bool = False) -> bool:
         """Rotate unless somebody is at it; return whether there may be another live file.
@@ -445,21 +419,36 @@ class LogFile(Member, SharedLog):
 
     def _settle(self, view: View, data: bytes, written: int) -> bool:
         """After a write that was short, or outlived its lease: tell whether the record is kept."""
-        if written == len(data) and is_stable(view):
-            view.size += written
+        try:
+            if written == len(data) and is_stable(view):
+                view.size += written
+            elif not self._look_after(view, data, written):
+                return False
+            self._fragments.look_behind_last(view, data)
+        except OSError as error:
+            if error.errno not in LOST_DESCRIPTOR:
+                raise
+        else:
             return True
+        self._close_lost(view)
+        with self.guard:
+            page = self.files.refresh_page(make=False)
+        return written == len(data) and is_there(self._system, self.path, page, view)
+
+    def _look_after(self, view: View, data: bytes, written: int) -> bool:
+        """See to a record that was written while names were changed, or in part; return whether it is kept."""
         forked = os.getpid() != self._pid  # by code that runs no hooks: the position is shared
         if forked:
+            self._view = self._no_view  # not closed before all has been asked of it
             self.forget()
         with self.guard:
             view.until = NEVER
+            end = asked_twice(status_of_own, self._system, view.fd, view.status).st_size
             if written < len(data) and not self._fragments.complete(view, data, written):
                 return False
             if not self.files.lock.held:
                 self.files.refresh_page(make=False)
-            end = self._system.status_of(view.fd).st_size if forked else self._system.position(view.fd)
+            if not forked:
+                end = asked_twice(self._system.position, view.fd)
             pages = (view.page, self.files.page)  # the second may have come in the place of the first
             return is_kept(self._system, view, pages, end, self.path, self.settings.patience)
-
-
-QUICK_ENTRANCE = ExclusiveAppender.append.__code__

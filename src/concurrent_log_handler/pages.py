@@ -122,8 +122,8 @@ class Pages:
     def _replace(self) -> Page:
         with contextlib.suppress(PageError, FileNotFoundError):  # a peer may have done it meanwhile
             return Page.open(self._system, self._names.state)
-        old = Page(self._system, self._system.open_shared(self._names.state, writable=True), writable=True)
-        draft = self._drafts.make(self._names.helper_directory, self._new())
+        old = Page(self._system, self._system.open_helper(self._names.state, writable=True), writable=True)
+        draft = self._drafts.make(self._names.helper_directory, self._new(), helper=True)
         try:
             self._system.rename(draft.path, self._names.state)
             draft.close()

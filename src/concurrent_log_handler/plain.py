@@ -5,6 +5,7 @@ renamed or mapped. A regular file in a directory where neither lock nor page can
 appended to; somebody with more rights may rotate it, so its path is looked at for each record.
 """
 
+import os
 from typing import Optional
 
 from concurrent_log_handler.files import Files
@@ -28,12 +29,14 @@ class DeviceAppender:
         self._files = files
         self._wait_for_reader = wait_for_reader
         self._fd = -1
+        self._identity: Optional[os.stat_result] = None
 
     def append_attended(self, data: bytes, _occasion: object) -> None:
         """Write one record, in several pieces if the device takes no more at once."""
         system = self._files.system
-        if self._fd < 0:
+        if not self._is_open():
             self._fd = system.open_device(self._files.names.log, self._wait_for_reader)
+            self._identity = system.status_of(self._fd)
             self._wait_for_reader = False
         try:
             while data:
@@ -45,11 +48,20 @@ class DeviceAppender:
     def look_again(self) -> None:
         """Do nothing: what is open stays open, as a pipe's reader may be counting on it."""
 
+    def _is_open(self) -> bool:
+        """Tell whether the descriptor still leads to the device: daemonizing code closes it by its number."""
+        if self._fd < 0 or self._identity is None:
+            return False
+        try:
+            return os.path.samestat(self._files.system.status_of(self._fd), self._identity)
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close the device."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            self._files.system.close(fd)
+            self._files.system.close(fd, self._identity)
 
 
 class BareAppender:

@@ -44,6 +44,7 @@ import os
 import time
 from typing import Callable, ContextManager, List, NamedTuple, Optional, Sequence, Tuple
 
+from concurrent_log_handler.agreement import Configuration
 from concurrent_log_handler.backups import PLAIN, Backups, Place
 from concurrent_log_handler.compression import Codec
 from concurrent_log_handler.drafts import Draft, DraftRoom, existing
@@ -80,11 +81,13 @@ class Hooks(NamedTuple):
         rotate: rotate now; the lock is held.
         head: what a new file begins with (byte-order mark, header).
         filler: a number of bytes that read as an empty line.
+        line_end: what each record ends with.
         report: tell of a failure, once per cause, until it is settled.
         settled: a cause has gone.
         trace: tell what is being done, None unless asked for.
         after_step: called with the name of each step of a rotation, and of a compression.
         exclusively: gives the lock of the handler itself, which is always taken before all others.
+        configuration: what the writers of the log should agree on, by the names of the arguments.
 
     """
 
@@ -100,11 +103,13 @@ class Hooks(NamedTuple):
     rotate: Callable[[], None]
     head: Callable[[], bytes]
     filler: Callable[[int], bytes]
+    line_end: Callable[[], bytes]
     report: Callable[[str, BaseException], None]
     settled: Callable[[str], None]
     trace: Optional[Callable[[str], None]]
     after_step: Callable[[str], None]
     exclusively: Callable[[], ContextManager[object]]
+    configuration: Callable[[], Configuration]
 
 
 class Site(NamedTuple):
@@ -217,10 +222,17 @@ class Rotation:
             if shifts >= self._most_shifts:
                 raise UnfinishedShiftError
             for source, target in self.moves[-1]:
-                with contextlib.suppress(FileNotFoundError):  # removed by somebody else by now
-                    self._system.rename(source, target)
+                self._rename_if_there(source, target)
             self.moves.pop()
             shifts += 1
+
+    def _rename_if_there(self, source: str, target: str) -> None:
+        """Rename a backup, unless somebody has removed it by now."""
+        try:
+            self._system.rename(source, target)
+        except FileNotFoundError:
+            if existing(self._system, source) is not None:
+                raise  # what stays at the first place would count as one that may go
 
     def prepare(self) -> None:
         """Make the next live file ready under the name of a draft."""
@@ -254,8 +266,6 @@ class Rotation:
         if mover is None:
             self._system.rename(self._live, target)
             self._aside = target
-            if self._page is not None:
-                self._page.count_rotation()
         else:
             # It may copy and delete. Who still has the file open, and writes after this look at
             # its length, must not believe that the record has been moved along.
@@ -264,6 +274,8 @@ class Rotation:
                 self._page.seal(status, length, until=(self._page.look() | 1) + 1)
             mover(self._live, target)
             self._will_be_handed_on(existing(self._system, target))
+        if self._page is not None:
+            self._page.count_rotation()
         self._has_set_aside = True
 
     def publish(self) -> None:

@@ -78,12 +78,14 @@ class Schedule(NamedTuple):
         day = here.date()
         if self.at_time is None or here.time() < self._at_time:
             day -= ONE_DAY
+        if self.when.startswith("W"):  # another day, if that one was left out as a whole (Apia, 2011-12-30)
+            day -= (day.weekday() - int(self.when[1])) % 7 * ONE_DAY
         while True:
             day -= dt.timedelta(seconds=self.interval)
             start = self._instant(self._rollover_of(day))
             if start < end:
                 return start
-            # A whole day has been left out (Apia, 2011-12-30).
+            # A whole day has been left out.
 
     @property
     def _at_time(self) -> dt.time:

@@ -82,6 +82,17 @@ def final_length(system: System, page: Page, fd: int) -> Optional[int]:
     return None if system.put_note(fd, b"") else entry.length
 
 
+def is_condemned(system: System, page: Page, fd: int) -> bool:
+    """Tell whether somebody has died who was about to delete an open file, and had sealed it for that.
+
+    Writers have gone by it and written again what they had just written there, so it must not come back.
+    """
+    status = system.status_of(fd)
+    entry = page.entry(status)
+    sealed_as_empty = entry is not None and entry.until == FOREVER and entry.length == 0
+    return sealed_as_empty and status.st_size > 0 and noted_length(system, fd, status) != 0
+
+
 def noted_length(system: System, fd: int, status: os.stat_result) -> Optional[int]:
     """Return the length that is attached to an open file, None if there is none."""
     note = system.note_of(fd).split(b":")

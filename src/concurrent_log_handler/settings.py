@@ -15,12 +15,14 @@ from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple, Union
 
 from concurrent_log_handler.retention import Limits
 from concurrent_log_handler.system import System
+from concurrent_log_handler.units import age_of, size_of
 
 LOCKING = ("auto", "atomic", "exclusive")
 UPKEEP = ("background", "inline")
 UNICODE_ERROR_POLICIES = ("ignore", "replace", "strict")
 NEWLINES = (None, "", "\n", "\r", "\r\n")
 MODES = ("a", "w", "x")
+ESCAPES = {ord(each): ascii(each)[1:-1] for each in "\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"}
 LARGEST_MODE = 0o7777
 LARGEST_OWNER = 2**32 - 2  # the next one, -1 to chown(), means nobody
 
@@ -93,6 +95,18 @@ class TextForm(NamedTuple):
     errors: str
     byte_order_mark: bytes
     line_break: Optional[str]
+    escapes: bool = False
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether the text of a record is not what its formatter made of it."""
+        return self.escapes or self.line_break is not None
+
+    def rewritten(self, text: str, terminator: str) -> str:
+        """Return the text of a record, which ends with a terminator, as it goes to the file."""
+        if self.escapes:
+            text = on_one_line(text[: len(text) - len(terminator)]) + terminator
+        return text if self.line_break is None else text.replace("\n", self.line_break)
 
     def encoded(self, text: str) -> bytes:
         """Return the bytes of `text`, line breaks translated as `newline` says."""
@@ -132,6 +146,14 @@ def text_form(
     line_break = os.linesep if newline is None else newline
     translated = None if line_break in ("", "\n") else line_break
     return TextForm(codec, policy if errors is None else errors, mark, translated)
+
+
+def on_one_line(text: str) -> str:
+    r"""Return a text with escapes such as `\n` in the place of all that a reader may take for the end of a line.
+
+    That is what `str.splitlines` breaks lines at, the mandatory breaks of Unicode (UAX 14) among it.
+    """
+    return text if text.isprintable() else text.translate(ESCAPES)
 
 
 def _codec_and_mark(encoding: Optional[str]) -> Tuple[str, bytes]:
@@ -206,24 +228,29 @@ def whole_number(name: str, value: Any) -> int:
     return int(value)
 
 
+def size(name: str, value: Any) -> int:
+    """Return a number of bytes, which may be given as text; raise `ValueError` for what is none."""
+    number: Any = size_of(value) if isinstance(value, str) else value
+    whole = _is_whole(number) or (isinstance(number, float) and number.is_integer())
+    require(name, value, whole and number >= 0, "bytes, 0 or more, a number or text such as '10 MB'")
+    return int(number)
+
+
 def limits(
-    max_age: Union[float, dt.timedelta, None],
-    max_total_bytes: Optional[int],
-    min_free_bytes: Optional[int],
+    max_age: Union[float, str, dt.timedelta, None],
+    max_total_bytes: Union[int, str, None],
+    min_free_bytes: Union[int, str, None],
 ) -> Limits:
     """Return what these arguments allow to keep, however many backups that are."""
-    age = max_age.total_seconds() if isinstance(max_age, dt.timedelta) else max_age
-    allowed = age is None or (is_number(age) and 0 < age < float("inf"))
-    require("max_age", max_age, allowed, "None, or more than 0 seconds, or a timedelta")
+    seconds = max_age.total_seconds() if isinstance(max_age, dt.timedelta) else max_age
+    age = age_of(seconds) if isinstance(seconds, str) else seconds
+    allowed = max_age is None or (is_number(age) and 0 < (age or 0) < float("inf"))
+    require("max_age", max_age, allowed, "None, more than 0 seconds, a timedelta, or text such as '7 days'")
     return Limits(
         max_age=None if age is None else float(age),
-        max_total_bytes=_size("max_total_bytes", max_total_bytes),
-        min_free_bytes=_size("min_free_bytes", min_free_bytes),
+        max_total_bytes=None if max_total_bytes is None else size("max_total_bytes", max_total_bytes),
+        min_free_bytes=None if min_free_bytes is None else size("min_free_bytes", min_free_bytes),
     )
-
-
-def _size(name: str, value: Optional[int]) -> Optional[int]:
-    return None if value is None else whole_number(name, value)
 
 
 def _base_mode(mode: str) -> str:

@@ -2,10 +2,13 @@
 
 The page is a small file, `.__app.state`. Its *length* is 4,096 bytes plus the **epoch**: even means
 that the names of the log's files are stable, odd that they are being changed. So a look at the
-epoch is one `lseek` to the end, which reads the length in the kernel and nothing else, and moving
-the epoch is one `ftruncate`, atomic for everybody who looks.
+epoch is one `fstat`, and moving the epoch is one `ftruncate`, atomic for everybody who looks.
 
-Why the page is not memory-mapped, though a look would take 35 ns then instead of 300: a process
+(An `lseek` to the end would take a third of the time. But it would move the position of whatever has got the number of
+the page's descriptor, after code that daemonizes has closed all descriptors by their numbers; and it could not tell.
+`fstat` can, and a writer that logs all the time looks once in a millisecond.)
+
+Why the page is not memory-mapped, though a look would take 35 ns then instead of 1,000: a process
 that touches a mapped page whose file has been truncated dies of SIGBUS, and no Python code can
 catch that. Nobody may kill a whole service by cutting a small file in a log directory; here it
 costs one new page. Besides, a mapping holds a hidden descriptor, which daemonizing code closes by
@@ -37,7 +40,8 @@ The bytes of the page, all numbers little-endian:
     96    until when it is taken to be so, by the monotonic clock in nanoseconds, u64
     104   when the page was made, if there was a log before it, likewise, else 0, u64
     256   the ring of sealed files: 64 slots of 40 bytes
-    2816  the inodes of the backups that are still to be handed on, 160 u64, the oldest first
+    2816  the inodes of the backups that are still to be handed on, 100 u64, the oldest first
+    3616  the settings of one of the writers, as `agreement.py` notes them, 480 bytes
 
 A slot says of one file: *for writers that opened it before the epoch `until`, only the first
 `length` bytes are kept*. A file that is deleted is sealed with length 0 and `until` for ever. It has
@@ -51,16 +55,17 @@ The file under way tells the one who finishes the rotation of a dead process whe
 the renaming, which the names alone do not tell after a new file has been published. Backups that
 are to be handed on are known by their inodes, as numbered ones change their names.
 
-Everything but `look` and `entry` is called under the lock.
+Everything but `look`, `entry`, `note` and `set_note` is called under the lock.
 """
 
+import errno
 import os
 import struct
 import time
 import zlib
 from typing import List, NamedTuple, Optional, Tuple
 
-from concurrent_log_handler.system import System
+from concurrent_log_handler.system import READ_ONLY, System
 
 LEASE = 0.001
 GRACE = 3 * LEASE
@@ -89,7 +94,12 @@ LONGEST_IN_HAND = (
     10.0  # seconds; whoever was killed with something in hand, or hangs, holds up nobody for longer
 )
 WAITING_OFFSET = RING_OFFSET + SLOTS * SLOT_SIZE
-MOST_WAITING = (PAGE_SIZE - WAITING_OFFSET) // NUMBER.size
+MOST_WAITING = 100
+NOTE_OFFSET = WAITING_OFFSET + MOST_WAITING * NUMBER.size
+NOTE_SIZE = PAGE_SIZE - NOTE_OFFSET
+
+LAST_EPOCH = 2**40
+"""No log gets that far; a file can get some way beyond, so that the epoch can still move."""
 
 Identity = Tuple[int, int]
 InHand = bytes
@@ -117,6 +127,17 @@ def monotonic_ns() -> int:
 def identity_of(status: os.stat_result) -> Identity:
     """Return what tells a file from all others: its device and its inode."""
     return status.st_dev, status.st_ino
+
+
+def status_of_own(system: System, fd: int, identity: os.stat_result) -> os.stat_result:
+    """Return what `os.fstat` says of a file that was opened here; raise `OSError` if it is another one.
+
+    Code that daemonizes closes all descriptors by their numbers, and the next to open something gets these.
+    """
+    status = system.status_of(fd)
+    if status.st_ino != identity.st_ino or status.st_dev != identity.st_dev:
+        raise OSError(errno.EBADF, "a descriptor was closed by its number")
+    return status
 
 
 class PageError(OSError):
@@ -156,11 +177,7 @@ class Page:
         self._system = system
         self.fd = -1
         self.writable = writable
-        try:
-            self.status = system.status_of(fd)
-        except BaseException:
-            system.close(fd)
-            raise
+        self.status = system.status_of_new(fd)
         self.fd = fd
 
     @classmethod
@@ -170,9 +187,11 @@ class Page:
         Raises `FileNotFoundError` if there is none, `PageError` if it is of no use.
         """
         try:
-            page = cls(system, system.open_shared(path, writable=True), writable=True)
-        except PermissionError:
-            page = cls(system, system.open_shared(path, writable=False), writable=False)
+            page = cls(system, system.open_helper(path, writable=True), writable=True)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            page = cls(system, system.open_helper(path, writable=False), writable=False)
         page.head()
         return page
 
@@ -187,8 +206,11 @@ class Page:
         self.close()
 
     def look(self) -> int:
-        """Return the epoch; a page that was cut short has a negative one."""
-        return self._system.length(self.fd) - PAGE_SIZE
+        """Return the epoch; a page that was cut short has a negative one.
+
+        Raises `OSError` if the descriptor leads to something else by now.
+        """
+        return self._status_now().st_size - PAGE_SIZE
 
     @staticmethod
     def length_at(epoch: int) -> int:
@@ -231,13 +253,20 @@ class Page:
         return self._time_since(MADE_OFFSET)
 
     def _time_since(self, offset: int) -> float:
-        since, longest = self._number_at(offset), SURVEY + GRACE
-        return min(max(since / 1e9 + longest - time.monotonic(), 0.0), longest) if since else 0.0
+        since, now = self._number_at(offset) / 1e9, time.monotonic()
+        if (
+            not since or since > now
+        ):  # from before the host was booted, which has ended all who had an older page
+            return 0.0
+        return max(since + SURVEY + GRACE - now, 0.0)
 
     def is_at(self, epoch: int) -> bool:
         """Tell whether this is the epoch, and the page is not one that was deleted or replaced."""
-        status = self._system.status_of(self.fd)
+        status = self._status_now()
         return status.st_size == self.length_at(epoch) and status.st_nlink > 0
+
+    def _status_now(self) -> os.stat_result:
+        return status_of_own(self._system, self.fd, self.status)
 
     def retire(self) -> None:
         """Cut a page to nothing that no longer stands at its path, for those who look at it."""
@@ -248,8 +277,11 @@ class Page:
     def head(self) -> Head:
         """Return the head; raise `PageError` if this is not a page, or no page of ours."""
         data = self._system.read_at(self.fd, HEAD.size, 0)
-        if len(data) < HEAD.size or self.look() < 0:
+        epoch = self.look()
+        if len(data) < HEAD.size or epoch < 0:
             raise PageError("the page is cut short")
+        if epoch > LAST_EPOCH:
+            raise PageError("the page is too long")
         magic, version, mode, rotations, next_slot = HEAD.unpack(data)
         if magic != MAGIC:
             raise PageError("the page holds something else")
@@ -263,7 +295,7 @@ class Page:
 
     def count_rotation(self) -> None:
         """Add one to the rotations so far."""
-        self._system.write_at(self.fd, NUMBER.pack(self.head().rotations + 1), ROTATIONS_OFFSET)
+        self._system.write_at(self.fd, NUMBER.pack((self.head().rotations + 1) % 2**64), ROTATIONS_OFFSET)
 
     def due(self) -> int:
         """Return the next rollover by time, 0 if there is none."""
@@ -280,13 +312,12 @@ class Page:
 
     def under_way(self) -> Optional[UnderWay]:
         """Return what a rotation that has been begun takes from its name, None if there is none."""
-        data = self._system.read_at(self.fd, UNDER_WAY.size, UNDER_WAY_OFFSET)
-        device, inode, period_is_over = UNDER_WAY.unpack(data)
+        device, inode, period_is_over = UNDER_WAY.unpack(self._read(UNDER_WAY.size, UNDER_WAY_OFFSET))
         return UnderWay((device, inode), bool(period_is_over)) if inode else None
 
     def in_hand(self) -> Optional[Identity]:
         """Return the backup that user code is at work on, None if there is none."""
-        device, inode, until = IN_HAND.unpack(self._system.read_at(self.fd, IN_HAND.size, IN_HAND_OFFSET))
+        device, inode, until = IN_HAND.unpack(self._read(IN_HAND.size, IN_HAND_OFFSET))
         # By more than the longest: the time is from before the host was booted.
         is_so = inode and 0 < until / 1e9 - time.monotonic() <= LONGEST_IN_HAND
         return (device, inode) if is_so else None
@@ -299,19 +330,26 @@ class Page:
 
     def put_down(self, in_hand: InHand) -> None:
         """Say that user code is done with a backup, unless it took so long that a peer has another one in hand."""
-        if self._system.read_at(self.fd, IN_HAND.size, IN_HAND_OFFSET) == in_hand:
+        if self._read(IN_HAND.size, IN_HAND_OFFSET) == in_hand:
             self._system.write_at(self.fd, bytes(IN_HAND.size), IN_HAND_OFFSET)
 
     def waiting(self) -> List[int]:
         """Return the inodes of the backups that are to be handed on, the oldest first."""
-        data = self._system.read_at(self.fd, MOST_WAITING * NUMBER.size, WAITING_OFFSET)
-        whole = len(data) // NUMBER.size * NUMBER.size
-        return [inode for (inode,) in NUMBER.iter_unpack(data[:whole]) if inode]
+        data = self._read(MOST_WAITING * NUMBER.size, WAITING_OFFSET)
+        return [inode for (inode,) in NUMBER.iter_unpack(data) if inode]
 
     def set_waiting(self, inodes: List[int]) -> None:
         """Say which backups are to be handed on; of too many, the oldest are forgotten."""
         data = b"".join(NUMBER.pack(inode) for inode in inodes[-MOST_WAITING:])
         self._system.write_at(self.fd, data.ljust(MOST_WAITING * NUMBER.size, b"\0"), WAITING_OFFSET)
+
+    def note(self) -> bytes:
+        """Return what is noted of the settings of one of the writers."""
+        return self._read(NOTE_SIZE, NOTE_OFFSET)
+
+    def set_note(self, note: bytes) -> None:
+        """Note the settings of this writer; others may do so at the same time."""
+        self._system.write_at(self.fd, note, NOTE_OFFSET)
 
     def seal(self, file: os.stat_result, length: int, until: int = FOREVER) -> None:
         """Say how much of a file is kept; a file has one slot, whose last word counts."""
@@ -351,10 +389,15 @@ class Page:
         return None  # not a slot in the making but a damaged one, which says nothing
 
     def _number_at(self, offset: int) -> int:
-        return int.from_bytes(self._system.read_at(self.fd, NUMBER.size, offset), "little")
+        return int.from_bytes(self._read(NUMBER.size, offset), "little")
 
     def _ring(self) -> bytes:
+        # Not by `_read`: what is cut off is no free slot.
         return self._system.read_at(self.fd, SLOTS * SLOT_SIZE, RING_OFFSET)
+
+    def _read(self, size: int, offset: int) -> bytes:
+        """Read what stands there; what has been cut off the page says as little as zeros."""
+        return self._system.read_at(self.fd, size, offset).ljust(size, b"\0")
 
     def _write_slot(self, slot: int, data: bytes) -> None:
         self._system.write_at(self.fd, data, RING_OFFSET + slot * SLOT_SIZE)

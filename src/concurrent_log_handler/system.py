@@ -19,9 +19,12 @@ What an implementation has to hold, beside what each method says:
 """
 
 import abc
+import errno
 import os
 import stat
-from typing import Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, TypeVar, Union
+
+T = TypeVar("T")
 
 
 class System(abc.ABC):
@@ -46,6 +49,35 @@ class System(abc.ABC):
     def open_shared(self, path: str, writable: bool) -> int:
         """Open an existing helper file, never through a symbolic link at its name."""
 
+    def open_helper(self, path: str, writable: bool) -> int:
+        """Open an existing helper file; raise `OSError` if it is no file, or a stranger may have put it there."""
+        fd = self.open_shared(path, writable)
+        try:
+            status = self.status_of(fd)
+            refuse_odd_file(status, path)
+            self.refuse_stranger(status, path)
+        except BaseException:
+            self.close(fd)
+            raise
+        return fd
+
+    @abc.abstractmethod
+    def refuse_stranger(self, status: os.stat_result, path: str) -> None:
+        """Raise `PermissionError` if a file may have been planted for us to write to.
+
+        That is one of another user in a directory where everybody may create files (`/tmp`), unless the directory
+        is that user's. It is the rule of Linux (`fs.protected_regular`, `fs.protected_fifos`), which spares those
+        who do not create what they open.
+        """
+
+    @abc.abstractmethod
+    def refuse_link(self, path: str) -> None:
+        """Raise `PermissionError` if a symbolic link may have been planted for us to follow.
+
+        As above (`fs.protected_symlinks`); and root does not follow the link of a user to what that does not own.
+        Anything else than a link is left alone.
+        """
+
     @abc.abstractmethod
     def open_directory(self, path: str) -> int:
         """Open a directory, whose status alone is of interest."""
@@ -61,6 +93,9 @@ class System(abc.ABC):
     @abc.abstractmethod
     def close(self, fd: int, identity: Optional[os.stat_result] = None) -> None:
         """Close a descriptor, but only if it still leads to the file of `identity`, where given.
+
+        Nothing is raised: the number is free afterwards, whatever close(2) says (Linux). Who has to know uses
+        `close_finally`.
 
         Daemonizing code closes every descriptor by its number, and the numbers are used again:
         without the look, the socket of somebody else would be closed.
@@ -95,8 +130,8 @@ class System(abc.ABC):
         """Read up to `count` bytes at `offset`."""
 
     @abc.abstractmethod
-    def write_at(self, fd: int, data: bytes, offset: int) -> int:
-        """Write at `offset`, never at the end, of a file from `open_shared`."""
+    def write_at(self, fd: int, data: bytes, offset: int) -> None:
+        """Write all of it at `offset`, never at the end, of a file from `open_shared`."""
 
     @abc.abstractmethod
     def overwrite(self, fd: int, path: str, data: bytes, offset: int) -> None:
@@ -111,8 +146,20 @@ class System(abc.ABC):
         """Return what `os.stat` says of a path, following symbolic links."""
 
     @abc.abstractmethod
+    def status_unfollowed(self, path: str) -> os.stat_result:
+        """Return what `os.lstat` says of a path, which may be that of a symbolic link."""
+
+    @abc.abstractmethod
     def status_of(self, fd: int) -> os.stat_result:
         """Return what `os.fstat` says of a descriptor."""
+
+    def status_of_new(self, fd: int) -> os.stat_result:
+        """Return the status of what was just opened, and is closed if that fails."""
+        try:
+            return self.status_of(fd)
+        except BaseException:
+            self.close(fd)
+            raise
 
     @abc.abstractmethod
     def set_owner(self, fd: int, user: int, group: int) -> None:
@@ -218,6 +265,14 @@ class System(abc.ABC):
         """Return the number of a group; raise `KeyError` if there is none, None without owners."""
 
     @abc.abstractmethod
+    def is_running(self, process: int) -> bool:
+        """Tell whether there is a process of this number, as far as this one can see."""
+
+    @abc.abstractmethod
+    def process_space(self) -> int:
+        """Return what tells the host, and the container in it, within which process numbers count."""
+
+    @abc.abstractmethod
     def descriptor_of(self, path: str) -> Optional[int]:
         """Return the number of the process's own descriptor that a path stands for, if any.
 
@@ -230,6 +285,24 @@ class System(abc.ABC):
         """Return the mount table in the format of `/proc/self/mountinfo`, or an empty string."""
 
 
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What open() answers if a file may not be written to, and perhaps read."""
+
+
+def asked_twice(question: Callable[..., T], *about: Any) -> T:
+    """Ask what a record depends on that has been written: a failure that passes must not make it a failed one."""
+    try:
+        return question(*about)
+    except OSError:
+        return question(*about)
+
+
 def is_regular(status: os.stat_result) -> bool:
     """Tell whether a file is one that can be rotated."""
     return stat.S_ISREG(status.st_mode)
+
+
+def refuse_odd_file(status: os.stat_result, path: str) -> None:
+    """Raise `OSError` if what stands at a path is a directory, a pipe or the like."""
+    if not is_regular(status):
+        raise OSError(errno.EINVAL, "is no regular file", path)

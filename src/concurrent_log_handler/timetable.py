@@ -125,8 +125,12 @@ class Timetable:
     def move(self) -> None:
         """Go on to the next period, if this one is over; the lock is held."""
         if self.is_due():
-            self.at = self._timing.next_after(self._now())
-            self.write()
+            before, self.at = self.at, self._timing.next_after(self._now())
+            try:
+                self.write()
+            except BaseException:
+                self.at = before  # so that another attempt finds it to be due
+                raise
 
     def agree(self) -> None:
         """Learn the time that all processes go by, or set it; the lock is held."""
@@ -174,15 +178,32 @@ class Timetable:
             self.page.set_due(self.at)
         content = str(self.at).encode("ascii")
         try:
-            if self._content() != content:
+            there = self._content()
+            if there != content:
                 if not self._lock.writable:
                     raise PermissionError(errno.EACCES, "the lock file cannot be written")
-                self._system.write_at(self._lock.fd, content, 0)
-                self._system.set_length(self._lock.fd, len(content))
+                if there and not there.strip().isdigit() and self._lock.has_other_names():
+                    raise PermissionError(
+                        errno.EPERM, "the lock file is another file as well, and holds no time"
+                    )
+                self._exchange(there, content)
         except OSError as error:  # it may only be read, or the disk is full; the page is enough for now
             self._report(CANNOT_KEEP, error)
         else:
             self._settled(CANNOT_KEEP)
+
+    def _exchange(self, there: bytes, content: bytes) -> None:
+        """Put one time in the place of another; a part of each would be a third one, which nobody has set."""
+        try:
+            self._fill(content)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._fill(there)
+            raise
+
+    def _fill(self, content: bytes) -> None:
+        self._system.write_at(self._lock.fd, content, 0)
+        self._system.set_length(self._lock.fd, len(content))
 
     def first_content(self, page: Optional[Page]) -> bytes:
         """Return what a new lock file is to hold: the time that is known, if there was one before."""

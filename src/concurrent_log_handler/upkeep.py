@@ -111,6 +111,7 @@ def let_go(log: SharedLog) -> None:
         files.lock.depth -= 1
         return
     files.lock.release()
+    files.close_what_is_not_kept()
     if not log.opened:
         files.pages.close()
         files.close()
@@ -150,11 +151,13 @@ class Upkeep:
         is_left_to_peer = False
         try:
             if files.hooks.codec() is not None:
-                self._sweep()
+                self._sweep(files.backups.standing())
             while True:
                 is_left_to_peer = not self._compress_all()
                 self._hand_on_all()  # which may rotate
-                if is_left_to_peer or not self._may_begin_another() or not self._to_compress():
+                if is_left_to_peer or not self._may_begin_another():
+                    break
+                if not self._to_compress(files.backups.standing()):
                     break
             if not (is_left_to_peer and files.hooks.hand_on() is not None):  # a peer has to hand on first
                 self._expire()
@@ -172,11 +175,14 @@ class Upkeep:
         """Tell whether there is something to do; what dead processes left half made is removed."""
         files = self._files
         try:
+            standing = files.backups.standing()  # once: the first record of a process waits for this
             if files.hooks.codec() is not None:
-                self._sweep()
+                self._sweep(standing)
             page = files.page
             waits = files.hooks.hand_on() is not None and page is not None and bool(page.waiting())
-            return waits or bool(self._to_compress() or self._doomed(self._limits(), self._free()))
+            return waits or bool(
+                self._to_compress(standing) or self._doomed(standing, self._limits(), self._free())
+            )
         except OSError:  # the upkeep will tell of it
             return True
 
@@ -207,11 +213,9 @@ class Upkeep:
                 raise BusyError
             time.sleep(PAUSE)
 
-    def _sweep(self) -> None:
+    def _sweep(self, standing: List[Standing]) -> None:
         """Remove what was half made by processes that died."""
-        directories = {
-            os.path.dirname(file.path) for each in self._files.backups.standing() for file in each.files
-        }
+        directories = {os.path.dirname(file.path) for each in standing for file in each.files}
         for directory in directories | {self._files.names.directory}:
             self._files.drafts.sweep(directory)
 
@@ -229,7 +233,7 @@ class Upkeep:
         self._under_lock(lambda _: None)  # a page is made, if there is none yet
         at_once = 1 if files.hooks.hand_on() is not None else AT_ONCE
         while self._may_begin_another():
-            backups = self._to_compress()[:at_once]
+            backups = self._to_compress(files.backups.standing())[:at_once]
             if not backups:
                 break
             if not self._compress_some(codec, backups):
@@ -287,11 +291,10 @@ class Upkeep:
 
         return self._under_lock(do_if_writable)
 
-    def _to_compress(self) -> List[Standing]:
-        """Return the backups that are to be compressed, and have not been tried in this turn, the oldest first."""
+    def _to_compress(self, standing: List[Standing]) -> List[Standing]:
+        """Return those that are to be compressed, and have not been tried in this turn, the oldest first."""
         if self._files.hooks.codec() is None:
             return []
-        standing = self._files.backups.standing()
         if self._files.hooks.hand_on() is None:  # nobody waits for those that expire anyway
             limits = self._limits()._replace(max_total_bytes=None, min_free_bytes=None)
             standing = standing[len(self._expired(standing, limits, 0)) :]
@@ -334,12 +337,18 @@ class Upkeep:
         files = self._files
         if page is None or not page.waiting() or page.in_hand() is not None:
             return False
-        live = existing(files.system, files.names.log)
-        may_rotate = not files.hooks.must_lock() and files.may_rotate()
-        if live is not None and is_regular(live) and may_rotate and files.is_due(live.st_size):
+        if self._is_to_be_rotated():
             files.rotate(SHIFTS_AT_ONCE)
             self._log.end_leases()
         return True
+
+    def _is_to_be_rotated(self) -> bool:
+        """Tell whether a record was to rotate the log, and could not; never for a header alone, or it would not end."""
+        files = self._files
+        live = existing(files.system, files.names.log)
+        if live is None or not is_regular(live) or files.hooks.must_lock() or not files.may_rotate():
+            return False
+        return files.is_due(live.st_size) and live.st_size > len(files.hooks.head())
 
     def _take_next(self, standing: Dict[int, File], page: Optional[Page]) -> Optional[str]:
         """Take the oldest backup in hand and off the list; none gives None, and a renamed one no path."""
@@ -384,7 +393,8 @@ class Upkeep:
     def _expire_by(self, limits: Limits, own: List[File]) -> None:
         free, self._freed = self._free(), 0
         while True:
-            doomed = self._doomed(limits, free + self._freed) + self._unseen(own)
+            standing = self._files.backups.standing()
+            doomed = self._doomed(standing, limits, free + self._freed) + self._unseen(own)
             if not doomed:
                 break
             self._under_lock(functools.partial(self._delete_some, doomed, own))
@@ -413,9 +423,8 @@ class Upkeep:
                 return  # renamed meanwhile: to go on with younger ones would tear the row apart
             self._delete(page, each)
 
-    def _doomed(self, limits: Limits, free: int) -> List[File]:
+    def _doomed(self, standing: List[Standing], limits: Limits, free: int) -> List[File]:
         """Return what expires, the oldest first."""
-        standing = self._files.backups.standing()
         if not all(map(self._is_ready, standing)):  # by size, once it is known what that will be
             limits = limits._replace(max_total_bytes=None, min_free_bytes=None)
         expiring = self._expired(standing, limits, free)

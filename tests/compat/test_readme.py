@@ -1,11 +1,12 @@
 """The examples of README are run, each in a process and a directory of its own."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support.programs import run_program
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
@@ -23,8 +24,6 @@ def test_an_example_runs_without_a_warning(tmp_path: Path, example: str) -> None
     code += "if 'LOGGING' in vars(): logging.config.dictConfig(LOGGING)\n"
     code += "else: logging.root.addHandler(handler)\n"
     code += "logging.getLogger('shop').error('closed')\n"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True
-    )
+    done = run_program([sys.executable, "-W", "error", "-c", code], cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "closed\n" in (tmp_path / "app.log").read_text(encoding="utf-8")

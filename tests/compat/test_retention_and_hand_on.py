@@ -299,7 +299,7 @@ def test_of_two_processes_one_deletes_each_old_file(
     both = [children.start(rotate_often, made, live, number, notes) for number in (1, 2)]
     for child in both:
         child.tell(None)
-    assert [child.answer()[3:] for child in both] == [((), ())] * 2
+    assert [child.answer().faults for child in both] == [((), ())] * 2
     deleted = noted(notes)
     assert len(set(deleted)) == len(deleted)
     assert set(deleted) >= {old_content(rank).decode().rstrip() for rank in range(1, 51)}
@@ -360,7 +360,7 @@ def noted_in_turns(
     """Have backups noted as they are handed on while four processes log; return the notes, more than a few."""
     log_in_turns(children, functools.partial(make, on_rotate=functools.partial(note_it, folder / "notes")))
     notes = noted(folder / "notes")
-    assert len(notes) > 10
+    assert len(notes) > 3
     return notes
 
 
@@ -369,8 +369,8 @@ def log_in_turns(children: Children, make: Callable[[], Watched]) -> None:
     for _ in range(10):
         for writer in writers:
             writer.tell(2 * FULL)
-        assert [writer.said()[3:] for writer in writers] == [((), ())] * 4
-    assert [writer.end()[3:] for writer in writers] == [((), ())] * 4
+        assert [writer.said().faults for writer in writers] == [((), ())] * 4
+    assert [writer.end().faults for writer in writers] == [((), ())] * 4
 
 
 @with_both_handlers
@@ -387,7 +387,7 @@ def test_a_process_that_is_killed_before_it_hands_on_leaves_that_to_others(
     assert dying.ended() == -9
     heir = children.writer(functools.partial(make, live, upkeep="inline", **options), 2)
     heir.log(FULL + 1)
-    assert heir.end()[3:] == ((), ())
+    assert heir.end().faults == ((), ())
     assert noted(notes) == [even(1, 1), even(2, 1)]
 
 
@@ -449,12 +449,14 @@ def test_a_callback_that_hangs_stops_no_other_process(
     made = functools.partial(make, live, locking=locking, max_age=9_000)
     on_rotate = functools.partial(note_and_hang, notes)
     hanging = children.start(hang_and_close, functools.partial(made, on_rotate=on_rotate), notes)
-    assert hanging.answer()[2:] == (2, (), ())
+    assert hanging.answer()[2:5] == (2, (), ())
     peer = made(on_rotate=functools.partial(note_backup, notes))
     scribe = Scribe(peer, 2)
     for _ in range(2):
         log_well(scribe)
+        assert peer.wait_for_upkeep(10)  # or a number could be another file's before the callback reads it
         peer.doRollover()
+        assert peer.wait_for_upkeep(10)
     close_well(peer)
     # What the hanging one has rotated since is handed on by its peer.
     assert noted(notes) == [even(1, 1), even(1, FULL + 1), even(1, 2 * FULL + 1), even(2, 2)]
@@ -597,7 +599,8 @@ def fork_in_a_callback(connection: Connection, make: Make, live: Path, notes: Pa
         handler.doRollover()
         child.log(FULL + 1)
         handler.close()
-        os._exit(len(handler.failures) + len(handler.reports))
+        connection.send(handler.failures + handler.reports)
+        os._exit(0)
     _, status = os.waitpid(pid, 0)
     connection.send(status)
     go_on.set()
@@ -619,8 +622,9 @@ def test_a_process_may_fork_while_a_callback_runs(
     monkeypatch.setattr(state, "LONGEST_IN_HAND", 0.0)  # the child would wait for the callback
     notes = tmp_path / "notes"
     forking = children.start(fork_in_a_callback, make, live, notes, locking)
+    assert forking.answer() == []
     assert forking.answer() == 0
-    assert forking.answer()[3:] == ((), ())
+    assert forking.answer().faults == ((), ())
     firsts = [content.split(b"\n")[0].decode() for content in backups_left(live)]
     assert sorted(noted(notes)) == sorted(firsts)
     written = sorted(b"".join(found(live).values()).splitlines(keepends=True))
@@ -836,7 +840,7 @@ def test_two_processes_may_set_the_link_at_once(
         close_well(peer.handler)
         assert log.target() == log.all_well[LINK], calls
         frozen.resume()
-        assert frozen.answer()[3:] == ((), ()), calls
+        assert frozen.answer().faults == ((), ()), calls
         assert log.everything() == log.all_well, calls
         children.kill()
         calls += 1

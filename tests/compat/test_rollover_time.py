@@ -395,8 +395,9 @@ def test_a_clock_that_is_set_back_by_hours_has_the_boundary_computed_anew(
 @both_modes
 def test_the_same_hour_twice_collides_into_counters(log: Log, locking: str) -> None:
     for turn in "abc":
-        log.lock.unlink(missing_ok=True)
-        log.page.unlink(missing_ok=True)
+        for helper in (log.lock, log.page):
+            with contextlib.suppress(FileNotFoundError):
+                helper.unlink()
         log.now = instant("10:00")
         log.open(locking=locking)
         for hour in ("10:30", "11:00", "11:30"):

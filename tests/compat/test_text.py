@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 import pytest
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
+from support.programs import run_program
 
 Make = Callable[..., ConcurrentRotatingFileHandler]
 
@@ -170,15 +171,7 @@ def test_the_locale_is_what_it_is_to_open(tmp_path: Path, environment: Dict[str,
         "handler.handle(logging.makeLogRecord({'msg': 'm\\xfcde'})); handler.close()\n"
         "print(open('app.log').encoding)\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    ended = run_program([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **environment})
     assert (ended.returncode, ended.stderr) == (0, "")
     assert contents(tmp_path) == {"app.log": "müde\n".encode(ended.stdout.strip(), "backslashreplace")}
 
@@ -460,3 +453,63 @@ def test_a_header_that_works_again_is_written_again(
 def test_a_header_that_is_none_is_none(make: Make, tmp_path: Path) -> None:
     log(make(header=lambda: None), "one")
     assert contents(tmp_path) == {"app.log": b"one\n"}
+
+
+# ---------------------------------------------------------------------------------- one record, one line
+
+BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+@both_modes
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1", "cp037"])
+@pytest.mark.parametrize("terminator", ["\n", "\r\n", "\N{LINE SEPARATOR}", "--\n"])
+def test_with_escapes_each_record_is_one_line_to_every_reader(
+    make: Make, tmp_path: Path, locking: str, encoding: str, terminator: str
+) -> None:
+    if encoding in {"latin-1", "cp037"} and max(terminator) > "\x7f":
+        terminator = "\x85"
+    handler = make(
+        escape_newlines=True, locking=locking, encoding=encoding, terminator=terminator, newline=""
+    )
+    breaks = [each for each in BREAKS if encoding not in {"latin-1", "cp037"} or ord(each) < 256]
+    log(
+        handler,
+        "plain",
+        *(f"before{each}after\\n\ttab" for each in [*breaks, "\r\n", "\n\n"]),
+        "".join(breaks),
+    )
+    escaped = ["\\n", "\\r", "\\x0b", "\\x0c", "\\x1c", "\\x1d", "\\x1e", "\\x85", "\\u2028", "\\u2029"]
+    escaped = escaped[: len(breaks)]
+    lines = [
+        "plain",
+        *(f"before{each}after\\n\ttab" for each in [*escaped, "\\r\\n", "\\n\\n"]),
+        "".join(escaped),
+    ]
+    text = (tmp_path / "app.log").read_bytes().decode(encoding)
+    assert text == "".join(line + terminator for line in lines)
+    assert text.splitlines() == [line + terminator.rstrip(BREAKS) for line in lines]
+
+
+def test_a_record_cannot_be_forged_with_escapes_nor_a_traceback_part_it(make: Make, tmp_path: Path) -> None:
+    handler = make(escape_newlines=True, header="of\ntwo lines")
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    failure = record("")
+    try:
+        int("one\rtwo")
+    except ValueError:
+        failure = logging.LogRecord(
+            "test", logging.ERROR, "", 0, "failed: %s", ("a\nINFO paid",), sys.exc_info()
+        )
+    handler.handle(failure)
+    head, second, line = (tmp_path / "app.log").read_text().splitlines()
+    assert (head, second) == ("of", "two lines")
+    assert line.startswith("ERROR failed: a\\nINFO paid\\nTraceback (most recent call last):\\n  File ")
+    assert line.endswith("\\nValueError: invalid literal for int() with base 10: 'one\\rtwo'")
+    assert handler.escape_newlines
+
+
+def test_without_escapes_a_record_has_its_lines(make: Make, tmp_path: Path) -> None:
+    handler = make()
+    log(handler, BREAKS)
+    assert (tmp_path / "app.log").read_bytes() == BREAKS.encode() + b"\n"
+    assert not handler.escape_newlines

@@ -6,7 +6,6 @@ import inspect
 import logging
 import logging.handlers
 import os
-import subprocess
 import sys
 import textwrap
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from concurrent_log_handler import ConcurrentTimedRotatingFileHandler
 from support.folder import HELPERS, LIVE, LOCK
+from support.programs import run_program
 from support.timed import instant
 
 ARGUMENTS_OF_0_9_31: List[Tuple[str, Any]] = [
@@ -124,6 +124,7 @@ def test_the_arguments_of_0_9_31_keep_their_order_and_their_defaults() -> None:
         "compression": None,
         "compression_level": None,
         "upkeep": "background",
+        "escape_newlines": False,
     }
     assert parameters[-1].kind == inspect.Parameter.VAR_KEYWORD
 
@@ -357,7 +358,11 @@ def test_all_files_get_the_permissions(
 ) -> None:
     written_in_two_periods(log, clock, "one", "two", locking=locking, **arguments)
     found = {each.name: each.stat().st_mode & 0o777 for each in log.parent.iterdir()}
-    assert found == dict.fromkeys([LIVE, "app.log.2021-11-22_10", *HELPERS], mode)
+    for_writers = {0o640: 0o600}.get(mode, mode)
+    assert found == {
+        **dict.fromkeys([LIVE, "app.log.2021-11-22_10"], mode),
+        **dict.fromkeys(HELPERS, for_writers),
+    }
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -429,9 +434,9 @@ WRONG: List[Tuple[str, Any, Type[Exception]]] = [
         ("interval", value, ValueError)
         for value in (0, -1, 0.0001, "1", None, True, float("nan"), float("inf"), 10**12, 10**30)
     ),
-    *(("atTime", value, ValueError) for value in ("12:00", 12, dt.datetime(2021, 11, 22, 12), (12, 0))),  # noqa: DTZ001
+    *(("atTime", value, ValueError) for value in ("noon", 12, dt.datetime(2021, 11, 22, 12), (12, 0))),  # noqa: DTZ001
     *(("backupCount", value, ValueError) for value in (-1, 1.5, "1", None, True)),
-    *(("maxBytes", value, ValueError) for value in (-1, 1.5, "1", None, True)),
+    *(("maxBytes", value, ValueError) for value in (-1, 1.5, "one", None, True)),
     ("encoding", "no-such-encoding", LookupError),
     ("errors", "no-such-handler", LookupError),
     ("owner", ("root",), ValueError),
@@ -443,9 +448,9 @@ WRONG: List[Tuple[str, Any, Type[Exception]]] = [
     ("locking", "maybe", ValueError),
     ("patience", -1, ValueError),
     ("header", 5, ValueError),
-    *(("max_age", value, ValueError) for value in (0, -1, "1", True, dt.timedelta(0), float("inf"))),
-    *(("max_total_bytes", value, ValueError) for value in (-1, 1.5, "1", True)),
-    *(("min_free_bytes", value, ValueError) for value in (-1, 1.5, "1", True)),
+    *(("max_age", value, ValueError) for value in (0, -1, "one", True, dt.timedelta(0), float("inf"))),
+    *(("max_total_bytes", value, ValueError) for value in (-1, 1.5, "one", True)),
+    *(("min_free_bytes", value, ValueError) for value in (-1, 1.5, "one", True)),
     *(("current_link", value, ValueError) for value in ("", "a\0b", LIVE)),
     ("on_rotate", "print", ValueError),
 ]
@@ -480,7 +485,7 @@ def run(directory: Path, program: str) -> None:
     """Run a program in a process and a directory of its own; nothing may be said to the user."""
     code = "import logging, logging.config, sys\n" + textwrap.dedent(program)
     command = [sys.executable, "-W", "error", "-c", code]
-    ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=60)
+    ended = run_program(command, cwd=directory)
     assert (ended.stderr, ended.stdout, ended.returncode) == ("", "", 0)
 
 
@@ -581,6 +586,7 @@ def test_a_dictionary_sets_attributes_such_as_suffix_and_namer(tmp_path: Path) -
     assert files(tmp_path) == {LIVE: "number 1 €\n".encode(), "app.log.10.old": "number 0 €\n".encode()}
 
 
+@pytest.mark.skipif(sys.version_info < (3, 7), reason="fileConfig knows kwargs from Python 3.7 on")
 @pytest.mark.parametrize(
     "lines",
     [

@@ -285,7 +285,7 @@ def test_it_may_die_after_any_system_call(
     assert calls > 20
 
 
-IN_HAND, WAITING = slice(80, 104), slice(2816, 4096)
+IN_HAND, WAITING = slice(80, 104), slice(2816, 3616)
 """Where the page tells of what is being handed on, and of what is still to be."""
 OLD = 3
 """Backups from before; all but the youngest of which expire."""

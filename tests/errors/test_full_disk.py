@@ -1,17 +1,17 @@
 """A disk that is really full: a small file system of its own, several processes, and space again after a while.
 
-The file system is mounted in a private namespace, which ends with the script that made it. That script
-runs the writers, and hands out what they did and what is on the disk; the assertions are out here.
+A script runs the writers, and hands out what they did and what is on the disk; the assertions are out here.
 """
 
 import json
-import shutil
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Set
+from typing import Any, Dict, List, NamedTuple, Sequence, Set
 
 import pytest
+
+from support.disks import small_disk
+from support.programs import run_program
 
 SCRIPT = '''
 import json, logging, os, subprocess, sys
@@ -32,14 +32,8 @@ class Handler(ConcurrentRotatingFileHandler):
     def log(self, text):
         self.handle(logging.makeLogRecord({"msg": text}))
 
-def mount(*options):
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", disk], stderr=subprocess.PIPE)
-    if done.returncode:
-        print(done.stderr.decode().strip())
-        sys.exit(77)
-
 def remount(*options):
-    subprocess.run(["mount", "-o", ",".join(["remount", *options]), disk], check=True)
+    subprocess.run(["mount", "-o", ",".join(["remount", *options]), os.path.dirname(disk)], check=True)
 
 def fill(leave=0):
     """Write a file that leaves so much space."""
@@ -75,8 +69,6 @@ def writers(count, work, meanwhile):
 disk, options = sys.argv[1], json.loads(sys.argv[2])
 '''
 
-SKIPPED = 77
-
 
 class Outcome(NamedTuple):
     """What the script says, and the files of its disk."""
@@ -86,23 +78,14 @@ class Outcome(NamedTuple):
     stderr: List[str]
 
 
-def run(tmp_path: Path, script: str, **options: Any) -> Outcome:
-    """Run a script where it may mount a file system of its own."""
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        pytest.skip("there is no unshare")
-    disk, copy = tmp_path / "disk", tmp_path / "copy"
-    disk.mkdir()
+def run(tmp_path: Path, mounted: Sequence[str], script: str, **options: Any) -> Outcome:
+    """Run a script with a small file system of its own."""
+    copy = tmp_path / "copy"
     ending = f"import shutil; shutil.copytree(disk, {str(copy)!r}); print(json.dumps(said))"
-    ended = subprocess.run(
-        [unshare, "-m", sys.executable, "-c", SCRIPT + script + ending, str(disk), json.dumps(options)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    if ended.returncode == SKIPPED or (ended.returncode == 1 and ended.stderr.startswith("unshare:")):
-        pytest.skip(f"may not mount a file system: {ended.stdout or ended.stderr}")
+    with small_disk(tmp_path / "disk", *mounted) as disk:
+        ended = run_program(
+            [sys.executable, "-c", SCRIPT + script + ending, str(disk.folder), json.dumps(options)]
+        )
     assert ended.returncode == 0, ended.stderr
     files = {each.name: each.read_bytes() for each in copy.iterdir()}
     assert files.pop(".__app.lock") == b""
@@ -137,8 +120,6 @@ def assert_written(text: bytes, writers: int, records: int, failed: List[Set[int
 
 
 SEVERAL = """
-mount("size=512k")
-
 full, goes_on = os.pipe(), os.pipe()
 
 def work(writer):
@@ -169,7 +150,12 @@ def test_several_processes_fill_a_disk_and_go_on_when_there_is_space(
 ) -> None:
     writers, records = 3, 600  # 800 kB
     outcome = run(
-        tmp_path, SEVERAL, writers=writers, records=records, arguments={"locking": locking, **rotation}
+        tmp_path,
+        ["size=512k"],
+        SEVERAL,
+        writers=writers,
+        records=records,
+        arguments={"locking": locking, **rotation},
     )
     failed = [{int(number) for number, _ in each} for each in outcome.said]
     assert {reason for each in outcome.said for _, reason in each} == {28}
@@ -183,7 +169,6 @@ def test_several_processes_fill_a_disk_and_go_on_when_there_is_space(
 
 
 ALONE = """
-mount("size=1m")
 handler = Handler(**options["arguments"])
 handler.log("0 0 ")
 fill(leave=options["leave"])
@@ -202,7 +187,7 @@ said = handler.failed
 def test_a_process_alone_on_a_full_disk_leaves_at_most_one_blank_line(
     tmp_path: Path, arguments: Dict[str, Any], leave: int
 ) -> None:
-    outcome = run(tmp_path, ALONE, arguments=arguments, leave=leave)
+    outcome = run(tmp_path, ["size=1m"], ALONE, arguments=arguments, leave=leave)
     failed = {int(number) for number, _ in outcome.said}
     # Without a lock nothing can be cut off; under it, it is.
     assert assert_written(text_of(outcome.files), 1, 70, [failed]) <= (0 if arguments else 1)
@@ -214,7 +199,6 @@ def test_a_process_alone_on_a_full_disk_leaves_at_most_one_blank_line(
 
 
 FROM_THE_BEGINNING = """
-mount("size=64k")
 fill()
 handler = Handler(**options["arguments"])
 for number in range(5):
@@ -233,6 +217,7 @@ said = handler.failed
 def test_a_disk_that_is_full_from_the_beginning(tmp_path: Path, locking: str, encoding: str) -> None:
     outcome = run(
         tmp_path,
+        ["size=64k"],
         FROM_THE_BEGINNING.replace(
             "Handler(", f"Handler(header='# head' if {encoding!r} != 'ascii' else None, "
         ),
@@ -248,8 +233,9 @@ def test_a_disk_that_is_full_from_the_beginning(tmp_path: Path, locking: str, en
     assert failed == {0, 1, 2, 3, 4}
 
 
+# The root, the folder, the log, its lock, its page, a backup, and a draft with two names.
+NINE_INODES = ["size=1m", "nr_inodes=9"]
 NO_INODES = """
-mount("size=1m", "nr_inodes=8")  # the root, the log, its lock, its page, a backup, and a draft with two names
 handler = Handler(maxBytes=10, backupCount=9, **options["arguments"])
 handler.log("0 0 ")
 for number in range(4):
@@ -268,7 +254,7 @@ said = handler.failed
 
 @pytest.mark.parametrize("locking", ["atomic", "exclusive"])
 def test_without_a_file_to_be_had_the_log_grows_and_rotates_later(tmp_path: Path, locking: str) -> None:
-    outcome = run(tmp_path, NO_INODES, arguments={"locking": locking})
+    outcome = run(tmp_path, NINE_INODES, NO_INODES, arguments={"locking": locking})
     assert outcome.said == []
     assert assert_written(text_of(outcome.files), 1, 12, [set()]) == 0
     assert {name: content.count(b"\n") for name, content in outcome.files.items()} == {

@@ -3,7 +3,6 @@
 Run by root, the tests take the rights of nobody for a while; run by another user, its own files are closed to it.
 """
 
-import contextlib
 import logging
 import os
 import tempfile
@@ -15,34 +14,15 @@ import pytest
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 from concurrent_log_handler.state import Page
 from support.folder import HELPERS
+from support.users import NOBODY, as_nobody, as_root
 
 Make = Callable[..., ConcurrentRotatingFileHandler]
 
-NOBODY = 65534
 
 if not hasattr(os, "seteuid"):
     pytest.skip("there are no users to become", allow_module_level=True)
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes two users")
 both_modes = pytest.mark.parametrize("locking", ["atomic", "exclusive"])
-
-
-@contextlib.contextmanager
-def as_nobody() -> Iterator[None]:
-    """Have no more rights than nobody has, unless there were no special ones anyway."""
-    if os.geteuid() != 0:
-        yield
-        return
-    groups, group = os.getgroups(), os.getegid()
-    os.setgroups([])
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
 
 
 @pytest.fixture
@@ -345,6 +325,19 @@ def test_a_log_that_may_not_be_written_to_costs_only_the_records_of_that_time(
     assert len(lines) == len(set(lines)) <= 2
 
 
+@both_modes
+def test_a_log_that_may_be_written_to_but_not_read_is_a_log_as_others(
+    make: Make, logs: Path, capsys: pytest.CaptureFixture[str], failures: List[str], locking: str
+) -> None:
+    make_helpers(logs, 0o666)
+    logs.chmod(0o777)
+    (logs / "app.log").chmod(0o222)
+    handler = make(maxBytes=25, backupCount=2, locking=locking)
+    log(handler, "one", "two", "three", "four", "five")
+    assert contents(logs) == {"app.log.1": b"of a peer\none\ntwo\nthree\nfour\n", "app.log": b"five\n"}
+    assert failures == told(capsys) == []
+
+
 @as_root
 @both_modes
 def test_an_owner_that_cannot_be_given_is_told_once_and_logging_goes_on(
@@ -354,8 +347,11 @@ def test_an_owner_that_cannot_be_given_is_told_once_and_logging_goes_on(
     handler = make(owner=(0, 0), chmod=0o640, maxBytes=1, backupCount=2, locking=locking)
     log(handler, "one", "two", "three")
     assert contents(logs) == {"app.log": b"three\n", "app.log.1": b"two\n", "app.log.2": b"one\n"}
-    owners_and_modes = {(each.stat().st_uid, each.stat().st_mode & 0o7777) for each in logs.iterdir()}
-    assert owners_and_modes == {(NOBODY, 0o640)}
+    owners_and_modes = {
+        each.name: (each.stat().st_uid, each.stat().st_mode & 0o7777) for each in logs.iterdir()
+    }
+    of_helpers = {owners_and_modes.pop(name) for name in HELPERS}
+    assert (set(owners_and_modes.values()), of_helpers) == ({(NOBODY, 0o640)}, {(NOBODY, 0o600)})
     (line,) = told(capsys)
     assert line.startswith("cannot give the log to its owner: [Errno 1]")
     assert failures == []

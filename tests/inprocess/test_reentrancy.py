@@ -193,7 +193,7 @@ def interrupted(directory: Path, at: int, *, opened: bool, **arguments: Any) -> 
     return lines(directory) if interruption.lines == at else None
 
 
-@pytest.mark.timeout(20)  # a record that waits for the one that it has interrupted waits for ever
+@pytest.mark.timeout(100)  # a record that waits for the one that it has interrupted waits for ever
 @pytest.mark.usefixtures("no_garbage")
 @all_ways
 @pytest.mark.parametrize("backup_count", [0, 9])
@@ -244,7 +244,7 @@ def stop() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where it ends a finalizer
-@pytest.mark.timeout(20)  # a lock that is not freed is waited for without end
+@pytest.mark.timeout(100)  # a lock that is not freed is waited for without end
 @pytest.mark.usefixtures("no_garbage")
 @all_ways
 @pytest.mark.parametrize("full", [False, True])

@@ -1,7 +1,6 @@
 """The demo for real: processes, rotations, the whole report; and that it tells when anything is wrong."""
 
 import errno
-import io
 import os
 import signal
 import subprocess
@@ -13,9 +12,11 @@ from typing import Callable, Dict, List, Sequence
 import pytest
 
 from concurrent_log_handler import __version__
-from concurrent_log_handler.cli import demo, main
+from concurrent_log_handler.cli import crew, demo, main
+from concurrent_log_handler.cli.console import Display
 from concurrent_log_handler.cli.reckoning import Account, Reckoning, Watch, read_records, reckon, survey
 from concurrent_log_handler.cli.workload import Plan, Tally
+from support.programs import run_program
 
 COMMAND = [sys.executable, "-m", "concurrent_log_handler"]
 HELPERS = {".__app.lock", ".__app.state"}
@@ -42,7 +43,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_processes_log_through_rotations_and_every_record_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "logs"
     options = ["--seconds", "1", "--processes", "3", "--max-bytes", "20000", "--directory", str(folder)]
-    ended = subprocess.run([*COMMAND, "demo", *options], capture_output=True, text=True, check=False)
+    ended = run_program([*COMMAND, "demo", *options])
     assert (ended.returncode, ended.stderr.splitlines()[-1][:12]) == (0, "reading back")
 
     names = {each.name for each in folder.iterdir()} - HELPERS
@@ -150,11 +151,9 @@ def test_a_writer_that_dies_is_a_fault_and_the_others_go_on(
 ) -> None:
     collect = demo._collect
 
-    def collect_after_death(
-        crew: Sequence[demo.Member], seconds: float, display: demo.Display
-    ) -> List[Tally]:
-        os.kill(crew[0].process.pid or 0, signal.SIGKILL)
-        return collect(crew, seconds, display)
+    def collect_after_death(members: Sequence[crew.Member], seconds: float, display: Display) -> List[Tally]:
+        os.kill(members[0].process.pid or 0, signal.SIGKILL)
+        return collect(members, seconds, display)
 
     monkeypatch.setattr(demo, "_collect", collect_after_death)
     assert main(["demo", "--seconds", "0.2", "--processes", "2"]) == 1
@@ -170,18 +169,16 @@ def test_a_writer_that_hangs_is_given_up(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collect = demo._collect
-    frozen: List[demo.Member] = []
+    frozen: List[crew.Member] = []
 
-    def collect_from_frozen(
-        crew: Sequence[demo.Member], seconds: float, display: demo.Display
-    ) -> List[Tally]:
-        frozen.extend(crew)
-        os.kill(crew[0].process.pid or 0, signal.SIGSTOP)
-        return collect(crew, seconds, display)
+    def collect_from_frozen(members: Sequence[crew.Member], seconds: float, display: Display) -> List[Tally]:
+        frozen.extend(members)
+        os.kill(members[0].process.pid or 0, signal.SIGSTOP)
+        return collect(members, seconds, display)
 
     monkeypatch.setattr(demo, "_collect", collect_from_frozen)
     monkeypatch.setattr(demo, "GRACE", 0.1)
-    monkeypatch.setattr(demo, "PARTING", 0.1)
+    monkeypatch.setattr(crew, "PARTING", 0.1)
     assert main(BRIEF) == 1
     assert "WRONG: 1 dead writers" in capsys.readouterr().out.splitlines()
     assert [member.process.exitcode for member in frozen] == [-signal.SIGKILL]
@@ -194,10 +191,8 @@ def test_refused_records_are_errors_and_leave_no_trace_but_blank_lines(tmp_path:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
         "sys.exit(main(sys.argv[1:]))"
     )
-    options = ["--seconds", "0.2", "--processes", "1", "--directory", str(tmp_path / "logs")]
-    ended = subprocess.run(
-        [sys.executable, "-c", limited, "demo", *options], capture_output=True, text=True, check=False
-    )
+    options = ["--seconds", "1", "--processes", "1", "--directory", str(tmp_path / "logs")]
+    ended = run_program([sys.executable, "-c", limited, "demo", *options])
     told = totals(ended.stdout)
     records, errors = told["records"], told["errors"]
     assert ended.returncode == 1
@@ -205,7 +200,9 @@ def test_refused_records_are_errors_and_leave_no_trace_but_blank_lines(tmp_path:
     assert [told[fault] for fault in ("lost", "doubled", "torn", "misordered", "unacknowledged")] == [0] * 5
     assert [told[fault] for fault in ("stray files", "dead writers")] == [0] * 2
     *_, verdict = ended.stdout.split("\n\n")
-    assert f"  w01: OSError({errno.EFBIG}, {os.strerror(errno.EFBIG)!r})" in verdict.splitlines()
+    # PyPy goes on with the rest of its arguments.
+    told_why = f"  w01: OSError({errno.EFBIG}, {os.strerror(errno.EFBIG)!r}"
+    assert any(line.startswith(told_why) for line in verdict.splitlines())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals a process group")
@@ -214,8 +211,10 @@ def test_an_interrupt_ends_it_without_a_word_too_many_or_a_file(scratch: Path) -
         [*COMMAND, "demo", "--seconds", "60", "--processes", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        universal_newlines=True,
         start_new_session=True,
+        # A shell that starts the tests in the background has them ignore it, and what they start as well.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
     assert running.stderr is not None
     assert running.stderr.readline().startswith("logging: ")
@@ -245,7 +244,7 @@ def test_a_folder_with_something_in_it_is_left_alone(
         ["demo", "--seconds", "inf"],
         ["demo", "--seconds", "nan"],
         ["demo", "--max-bytes", "-1"],
-        ["demo", "--max-bytes", "1T"],
+        ["demo", "--max-bytes", "1X"],
         ["demo", "--max-bytes", ""],
     ],
 )
@@ -256,16 +255,8 @@ def test_wrong_arguments_are_refused(arguments: List[str], capsys: pytest.Captur
     assert capsys.readouterr().err.startswith("usage: clh")
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("0", 0), ("20000", 20_000), ("500k", 500_000), ("2M", 2_000_000), ("1g", 1_000_000_000)],
-)
-def test_sizes_are_read_with_their_units(text: str, size: int) -> None:
-    assert demo.parse_size(text) == size
-
-
 def test_the_version_is_told() -> None:
-    ended = subprocess.run([*COMMAND, "--version"], stdout=subprocess.PIPE, text=True, check=False)
+    ended = run_program([*COMMAND, "--version"])
     assert (ended.returncode, ended.stdout) == (0, f"concurrent-log-handler {__version__}\n")
 
 
@@ -345,45 +336,3 @@ def test_the_report_of_a_run_with_every_fault(monkeypatch: pytest.MonkeyPatch) -
   w01: OSError(28, 'No space left on device')
 WRONG: 1 lost, 1,002 doubled, 3 torn, 6 blank lines, 4 misordered, 5 unacknowledged, 2 errors, 1 stray files, 1 dead writers"""
     )
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_a_line_for_each_quarter() -> None:
-    stream = io.StringIO()
-    display = demo.open_display(stream)
-    for percent in range(101):
-        display.show("logging", percent / 100, f"{percent} %")
-    display.show("reading back", 0.0, "0 %")
-    display.close()
-    assert stream.getvalue().splitlines() == [
-        *("logging: 0 %", "logging: 25 %", "logging: 50 %", "logging: 75 %", "logging: 100 %"),
-        "reading back: 0 %",
-    ]
-
-
-def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
-    pytest.importorskip("rich.progress")
-    stream = Terminal()
-    display = demo.open_display(stream)
-    display.show("logging", 0.5, "half")
-    display.close()
-    assert isinstance(display, demo.RichDisplay)
-    assert "half" in stream.getvalue()
-
-
-def test_progress_on_a_terminal_without_rich_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
-    stream = Terminal()
-    demo.open_display(stream).show("logging", 0.5, "half")
-    assert stream.getvalue() == "logging: half\n"
-
-
-def test_names_that_a_terminal_cannot_show_are_escaped() -> None:
-    raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding="ascii", newline="")
-    demo._say("The files are in /tmp/köln", stream)
-    assert raw.getvalue() == b"The files are in /tmp/k\\xf6ln\n"

@@ -10,11 +10,12 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import pytest
 
+from concurrent_log_handler import exclusive, logfile
 from concurrent_log_handler.cli.reckoning import Key, read_records, survey
-from concurrent_log_handler.state import MAGIC
+from concurrent_log_handler.state import LEASE, MAGIC
 from support.children import Child, Children, until
 from support.folder import LOCK, PAGE, assert_every_record_once, contents, numbers_found
-from support.records import EVEN, even
+from support.records import EVEN, even, line
 from support.writers import IDLE, POINTS, Deed, Said, Scribe, WatchedHandler, stop_myself
 
 WITHIN = 1.0
@@ -93,6 +94,22 @@ def test_a_log_that_is_moved_away_is_left_within_a_second(
     late = logged(logs, moved + WITHIN)
     assert len(late) > 10
     assert late.keys() <= keys(*files).keys()
+
+
+@both_modes
+def test_a_log_that_is_removed_takes_no_record_that_comes_a_moment_later(
+    live: Path, monkeypatch: pytest.MonkeyPatch, locking: str
+) -> None:
+    for module in (logfile, exclusive):
+        monkeypatch.setattr(module, "SURVEY", 3_600.0)
+    scribe = Scribe(WatchedHandler(str(live), locking=locking), 1)
+    for number in (1, 2, 3):
+        scribe.log()
+        assert live.read_bytes() == line(even, 1, number)
+        live.unlink()
+        time.sleep(2 * LEASE)
+    assert scribe.said().faults == ((), ())
+    scribe.handler.close()
 
 
 @both_modes

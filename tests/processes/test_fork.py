@@ -2,7 +2,6 @@
 
 import functools
 import os
-import subprocess
 import sys
 import threading
 import warnings
@@ -13,8 +12,9 @@ from typing import Any, Callable, Dict, Set
 import pytest
 
 from concurrent_log_handler.cli.reckoning import Account
-from support.children import LONG, Children, until
+from support.children import LONG, Children, exit_code, needs_the_gil
 from support.folder import LIVE, LOCK, PAGE, assert_every_record_once, backups, plant
+from support.programs import run_program
 from support.records import EVEN, even, line
 from support.writers import POINTS, Scribe, WatchedHandler, allow_interrupt_before_the_first, kill_myself
 
@@ -49,16 +49,6 @@ def fork(in_child: Callable[[], bool]) -> int:
         os._exit(code)
 
 
-def exit_code(pid: int) -> int:
-    """Wait for the end of a child."""
-
-    def ended() -> Any:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        return [os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)] if found else None
-
-    return int(until(ended, "end of a child")[0])
-
-
 def logs_well(handler: WatchedHandler, writer: int, count: int = RECORDS) -> bool:
     said = Scribe(handler, writer).log(count)
     return (said.failures, said.reports) == ((), ())
@@ -89,6 +79,7 @@ def fork_while_threads_log(connection: Connection, live: Path, locking: str) -> 
     connection.send((codes, handler.failures, handler.reports, accounts))
 
 
+@needs_the_gil
 @both_modes
 def test_parent_and_children_log_after_forks_while_threads_log(
     live: Path, children: Children, locking: str
@@ -221,9 +212,7 @@ def fork_when_all_is_open(connection: Connection, live: Path, locking: str) -> N
         "-c",
         "import os; print([os.path.realpath(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')])",
     ]
-    connection.send(
-        subprocess.run(listing, close_fds=False, check=True, capture_output=True, text=True).stdout
-    )
+    connection.send(run_program(listing, close_fds=False).stdout)
     connection.send(scribe.log())
 
 
@@ -279,3 +268,21 @@ def test_a_child_does_not_keep_the_lock_of_its_parent_that_died_in_a_rotation(
     assert (said.failures, said.reports) == ((), ())
     accounts = [Account(PARENT, FULL), Account(2, RECORDS), said.account]
     assert_every_record_once(live, accounts, even, FULL * EVEN)
+
+
+def start_anew_in_children(connection: Connection, live: Path, locking: str) -> None:
+    handler = WatchedHandler(str(live), mode="w", locking=locking)
+    connection.send([exit_code(fork(functools.partial(logs_well, handler, writer))) for writer in (2, 3)])
+    connection.send(Scribe(handler, PARENT).log())
+
+
+@both_modes
+def test_what_mode_w_discards_is_discarded_once_for_all_that_are_forked(
+    live: Path, children: Children, locking: str
+) -> None:
+    plant(live.parent, {LIVE: b"old\n"})
+    parent = children.start(start_anew_in_children, live, locking)
+    assert parent.answer() == [0, 0]
+    said = parent.answer()
+    assert (said.failures, said.reports) == ((), ())
+    assert_every_record_once(live, [said.account, Account(2, RECORDS), Account(3, RECORDS)], even)

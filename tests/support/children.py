@@ -4,9 +4,13 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Callable, List, Optional, TypeVar
+
+import pytest
 
 from support.records import Shape, even
 from support.writers import Said, Watched, serve
@@ -15,6 +19,11 @@ LONG = 30.0
 """Seconds within which everything has happened, on a slow and busy machine too."""
 PAUSE = 0.001
 # Waits are counted in pauses: the clock also runs while the machine is suspended, as virtual ones may be.
+
+needs_the_gil = pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    reason="without the GIL, a child forked while threads run may hang or crash in CPython itself, as in a plain `dict.get`",
+)
 
 T = TypeVar("T")
 
@@ -27,6 +36,16 @@ def until(condition: Callable[[], T], what: str) -> T:
             return value
         time.sleep(PAUSE)
     raise AssertionError(f"{what}: not within {LONG} s")
+
+
+def exit_code(pid: int) -> int:
+    """Wait for the end of a child that was forked by hand; return its exit status, or its signal below zero."""
+
+    def ended() -> Any:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        return [os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)] if found else None
+
+    return int(until(ended, "end of a child")[0])
 
 
 class Child:
@@ -86,6 +105,9 @@ class Child:
 
     def _is_stopped(self) -> bool:
         assert self._process.exitcode is None, "it has ended"
+        if not hasattr(os, "waitid"):  # on PyPy
+            tasks = Path(f"/proc/{self.pid}/task").iterdir()
+            return {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks} == {"T"}
         # WNOWAIT: only look; multiprocessing collects what becomes of it.
         return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
 
@@ -96,11 +118,12 @@ class Child:
     def kill(self) -> None:
         """Kill it, and those that it has started, unless it has ended; close the pipe."""
         if self._process.exitcode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self._process.kill()
+            for kill in (os.killpg, os.kill):  # it may not have got as far as to a group of its own
+                with contextlib.suppress(ProcessLookupError):
+                    kill(self.pid, signal.SIGKILL)
             self._process.join(LONG)
-        self._process.close()
+        if sys.version_info >= (3, 7):  # before, its files are closed when it is forgotten
+            self._process.close()
         self._connection.close()
 
 

@@ -1,5 +1,6 @@
 """What the processes of a test share without asking each other: numbers, and the clock on the wall."""
 
+import datetime as dt
 import logging
 import mmap
 import time
@@ -7,6 +8,14 @@ import time
 from support.writers import WatchedTimedHandler
 
 HOUR = 3_600
+
+
+def instant_of(text: str) -> int:
+    """Return a moment such as "2025-10-26 02:30+02:00", with seconds or without, in seconds since 1970."""
+    # `datetime.fromisoformat` came with Python 3.7, and so did the colon that `%z` takes.
+    wall, offset = text[:-6], text[-6:].replace(":", "")
+    form = "%Y-%m-%d %H:%M:%S%z" if wall.count(":") == 2 else "%Y-%m-%d %H:%M%z"
+    return int(dt.datetime.strptime(wall + offset, form).timestamp())  # noqa: DTZ007 - the form has it
 
 
 class Numbers:

@@ -1,4 +1,7 @@
-"""The Pythons at hand: that which runs the tests, and all others that this package has to run on."""
+"""The Pythons at hand: that which runs the tests, and all others that this package has to run on.
+
+They are looked for among pyenv's versions, on PATH, and at the paths in CLH_PYTHONS.
+"""
 
 import functools
 import json
@@ -7,13 +10,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional, Set
+from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
 
-OLDEST = [3, 6]
+from support.programs import run_program
+
+OLDEST = (3, 6)
+NAMES = re.compile(r"(python|pypy)3(\.[0-9]+t?)?")
+"""What they are called on PATH."""
 PROBE = (
-    "import json, platform, sys; "
-    "name = platform.python_implementation() + '-' + platform.python_version(); "
-    "print(json.dumps([name, list(sys.version_info[:2]), sys.version]))"
+    "import json, platform, sys, sysconfig; "
+    "free = bool(sysconfig.get_config_var('Py_GIL_DISABLED')); "
+    "name = platform.python_implementation() + '-' + platform.python_version() + 't' * free; "
+    "print(json.dumps([name, sys.version, sys.version_info[:2], free]))"
 )
 
 
@@ -22,9 +30,11 @@ class Interpreter(NamedTuple):
 
     path: Path
     name: str
-    """Such as "CPython-3.13.0"."""
+    """Such as "CPython-3.13.0", "CPython-3.13.0t" for a free-threaded build."""
     build: str
     """What two copies of the same Python have in common, and two builds have not."""
+    version: Tuple[int, int]
+    free_threaded: bool
 
 
 @functools.lru_cache(maxsize=None)
@@ -49,12 +59,13 @@ def _candidates() -> Iterator[Path]:
 
 def _paths() -> Iterator[Path]:
     yield Path(sys.executable)
+    yield from (Path(each) for each in os.environ.get("CLH_PYTHONS", "").split(os.pathsep) if each)
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from sorted(pyenv.glob("versions/*/bin/python"))
+    yield from sorted(pyenv.glob("versions/*/bin/python"))  # of PyPy, too
     for directory in map(Path, os.get_exec_path()):
         if directory != pyenv / "shims":  # each a slow way to one of the versions above, or to nothing
-            names = sorted(each for each in directory.glob("python3*") if each.is_file())
-            yield from (path for path in names if re.fullmatch(r"python3(\.[0-9]+t?)?", path.name))
+            paths = [*directory.glob("python3*"), *directory.glob("pypy3*")]
+            yield from sorted(path for path in paths if NAMES.fullmatch(path.name) and path.is_file())
 
 
 def _probed(path: Path) -> Optional[Interpreter]:
@@ -62,8 +73,9 @@ def _probed(path: Path) -> Optional[Interpreter]:
     # -I came with 3.4: older ones refuse it.
     command = [str(path), "-I", "-S", "-c", PROBE]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-        name, version, build = json.loads(ended.stdout)
+        ended = run_program(command, timeout=30)
+        name, build, version, free_threaded = json.loads(ended.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return Interpreter(path, name, build) if version >= OLDEST else None
+    found = Interpreter(path, name, build, tuple(version), free_threaded)
+    return found if found.version >= OLDEST else None

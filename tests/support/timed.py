@@ -1,6 +1,5 @@
 """A log that rotates by time, on a day long ago, in the process of the test, which sets the clock."""
 
-import datetime as dt
 import logging
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Iterator, List, Optional, Type, TypeVar
 import pytest
 
 from concurrent_log_handler import ConcurrentTimedRotatingFileHandler
+from support.clock import instant_of
 from support.folder import LIVE, LOCK, PAGE, noted_boundary
 
 Handler = ConcurrentTimedRotatingFileHandler
@@ -20,7 +20,7 @@ LONG_AGO = float("-inf")
 
 def instant(text: str, day: str = DAY) -> int:
     """Return a time of day in UTC."""
-    return int(dt.datetime.fromisoformat(f"{day} {text}+00:00").timestamp())
+    return instant_of(f"{day} {text}+00:00")
 
 
 class TimedLog:

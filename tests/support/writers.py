@@ -14,6 +14,7 @@ from concurrent_log_handler import (
     ConcurrentTimedRotatingFileHandler,
     rotation,
 )
+from concurrent_log_handler.agreement import DifferentSettingsError
 from concurrent_log_handler.base import ConcurrentHandler
 from concurrent_log_handler.cli.reckoning import Account
 from support.records import Shape, even
@@ -51,8 +52,11 @@ def exit_at_once() -> None:
 
 
 def stop_myself() -> None:
-    """Freeze until SIGCONT comes."""
-    os.kill(os.getpid(), signal.SIGSTOP)
+    """Freeze until SIGCONT comes, with all threads, and this one at once.
+
+    Of a signal that is sent to the process, another thread may take note, and this one goes on until then.
+    """
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def stretch_leases(factor: float) -> None:
@@ -67,6 +71,7 @@ class Watched(ConcurrentHandler):
     """A handler under test: keeps what it could not write and what it reports, and can be interrupted.
 
     Interrupts are deeds to be done after a step of a rotation (or of the end of another one's), once each.
+    That others have other settings is kept apart: many tests want them to.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Watched(ConcurrentHandler):
     ) -> None:
         self.failures: List[str] = []
         self.reports: List[str] = []
+        self.differences: List[str] = []
         self.interrupts = dict(interrupts or {})
         self.clock = clock
         options.setdefault("encoding", "utf-8")
@@ -91,8 +97,9 @@ class Watched(ConcurrentHandler):
 
     def _report(self, cause: str, error: BaseException) -> None:
         told = f"{cause}: {error}"
-        if told not in self.reports:
-            self.reports.append(told)
+        kept = self.differences if isinstance(error, DifferentSettingsError) else self.reports
+        if told not in kept:
+            kept.append(told)
 
     def interrupt_in_background(self, step: str, deed: Deed) -> None:
         """Do a deed after a step that is made in the thread that finishes long rotations."""
@@ -129,6 +136,13 @@ class Said(NamedTuple):
     rotations: int
     failures: Tuple[str, ...] = ()
     reports: Tuple[str, ...] = ()
+    differences: Tuple[str, ...] = ()
+    """Where its settings are not those of another process."""
+
+    @property
+    def faults(self) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+        """What it could not write, and what it reports."""
+        return self.failures, self.reports
 
 
 class Scribe:
@@ -156,7 +170,8 @@ class Scribe:
         """Sum up."""
         handler = self.handler
         account = Account(self.writer, self.logged)
-        return Said(account, slowest, handler.num_rollovers, tuple(handler.failures), tuple(handler.reports))
+        told = (tuple(each) for each in (handler.failures, handler.reports, handler.differences))
+        return Said(account, slowest, handler.num_rollovers, *told)
 
 
 def serve(connection: Connection, make: Callable[[], Watched], writer: int, shape: Shape) -> None:

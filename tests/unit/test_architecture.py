@@ -5,6 +5,7 @@ ARCHITECTURE.md shows the picture; this holds it against the code.
 
 import ast
 import re
+import sys
 from pathlib import Path
 from typing import Iterator, Set
 
@@ -22,12 +23,15 @@ ROOMS = [
     "__init__",
     "handlers",
     "base",
+    "copies",
     "control",
     "logfile",
     "background",
     "worker",
     "upkeep",
     "compressor",
+    "anew",
+    "reopening",
     "exclusive",
     "plain",
     "fragments",
@@ -37,6 +41,7 @@ ROOMS = [
     "links",
     "rotation",
     "timetable",
+    "agreement",
     "backups",
     "sealing",
     "pages",
@@ -51,12 +56,13 @@ ROOMS = [
     "schedule",
     "retention",
     "naming",
+    "units",
     "filesystem",
     "_posix",
     "system",
 ]
-PURE = {"naming", "retention", "schedule"}
-KNOW_LOGGING = {"__init__", "handlers", "base", "cli"}
+PURE = {"naming", "retention", "schedule", "units"}
+KNOW_LOGGING = {"__init__", "handlers", "base", "copies", "cli"}
 LONGEST_FILE = 490
 LONGEST_FUNCTION = 40
 # Long for the one reason that 0.9.x has so many arguments.
@@ -128,6 +134,7 @@ def test_pure_rooms_touch_neither_the_system_nor_the_clock(room: str) -> None:
     }
 
 
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="no syntax tree tells before 3.8 where a function ends")
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_room_is_crowded(path: Path) -> None:
     source = path.read_text(encoding="utf-8")

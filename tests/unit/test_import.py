@@ -1,16 +1,21 @@
 """What it costs a program to import the package and to make a handler: no thread, no file, no descriptor."""
 
-import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from support.programs import run_program
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 def run(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run code in a process of its own, where nothing has been imported yet."""
     command = [sys.executable, "-W", "error", "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return run_program(command)
 
 
 WATCH = """

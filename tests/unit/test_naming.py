@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from concurrent_log_handler.naming import Names, draft_stem, helper_stem, names_of, number_of, numbered
 
 NAMES = st.text(
-    st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=30
+    st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=30
 ).filter(lambda name: name not in {".", ".."})
 TOKENS = st.text("0123456789abcdef", min_size=16, max_size=16)
 

@@ -1,8 +1,10 @@
 """The check itself has to be beyond doubt: every kind of damage is planted, and the complete verdict compared."""
 
+import gzip
 import io
+import os
 from pathlib import Path
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from concurrent_log_handler.cli.reckoning import (
     Key,
     Reckoning,
     Survey,
+    Terms,
     mark,
     read_records,
     reckon,
@@ -208,7 +211,236 @@ def test_only_the_first_faults_are_told(tmp_path: Path) -> None:
     assert found.notes == tuple(f"app.log, line {line}: torn" for line in range(1, 20, 2))
 
 
-@given(texts=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r"))))
+COMPRESSED = Terms(compressed=True)
+TIMED = Terms(timed=True)
+
+
+def test_compressed_and_dated_files_are_listed_where_they_are_expected_only(tmp_path: Path) -> None:
+    names = (
+        *("app.log", "app.log.9", "app.log.10.gz", "app.log.2.gz", "app.log.gz", "app.log.1.gz.gz"),
+        *("app.log.2026-11-22_10-04-31", "app.log.2026-11-22_10-04-31.2.gz", "app.log.2026-11-22"),
+        *(
+            "app.log.2026-11-22_10-04-31.10",
+            "app.log.2026-11-22_10-04-30.11",
+            "app.log.2026-11-22_10-04-32.gz",
+        ),
+    )
+    for name in names:
+        (tmp_path / name).touch()
+    expected = {
+        Terms(): ("app.log.9",),
+        COMPRESSED: ("app.log.10.gz", "app.log.9", "app.log.2.gz"),
+        TIMED: (
+            "app.log.2026-11-22_10-04-30.11",
+            "app.log.2026-11-22_10-04-31",
+            "app.log.2026-11-22_10-04-31.10",
+        ),
+        Terms(timed=True, compressed=True): (
+            "app.log.2026-11-22_10-04-30.11",
+            "app.log.2026-11-22_10-04-31",
+            "app.log.2026-11-22_10-04-31.2.gz",
+            "app.log.2026-11-22_10-04-31.10",
+            "app.log.2026-11-22_10-04-32.gz",
+        ),
+    }
+    for terms, backups in expected.items():
+        stray = tuple(sorted({*names} - {*backups, "app.log"}))
+        assert survey(tmp_path / "app.log", terms) == Survey((*backups, "app.log"), len(backups), stray)
+
+
+def test_records_of_dated_files_are_read_in_the_order_of_age(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    ages = ["2026-11-22_10-04-31", *(f"2026-11-22_10-04-31.{count}" for count in range(1, 12))]
+    ages.append("2026-11-22_10-04-32")
+    for sequence, age in enumerate(ages, 1):
+        path.with_name(f"app.log.{age}").write_bytes(record(1, sequence))
+    path.write_bytes(record(1, 14))
+    found = reckon(path, [Account(1, 14)], terms=TIMED)
+    assert (found.files, found.backups, found.clean) == (14, 13, True)
+
+
+def test_compressed_files_are_read_and_plain_ones_are_missing_the_compression(tmp_path: Path) -> None:
+    path = lay(tmp_path, b1=[record(1, 2)], live=[record(1, 3)])
+    packed = gzip.compress(record(1, 1))
+    (tmp_path / "app.log.2.gz").write_bytes(packed)
+    assert reckon(path, [Account(1, 3)], terms=COMPRESSED) == Reckoning(
+        acknowledged=3,
+        records=3,
+        size=len(packed) + 2 * len(record(1, 2)),
+        files=3,
+        backups=2,
+        uncompressed=1,
+        notes=("app.log.1 is not compressed",),
+    )
+    assert not reckon(path, [Account(1, 3)], terms=COMPRESSED).clean
+
+
+PACKED = gzip.compress(record(1, 1))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no gzip", PACKED[:-9], PACKED[:-8] + bytes(4) + PACKED[-4:], PACKED + b"tail"],
+    ids=["empty", "no gzip", "cut off", "another checksum", "tail"],
+)
+def test_a_compressed_file_that_is_damaged_is_told(tmp_path: Path, data: bytes) -> None:
+    path = lay(tmp_path, live=[record(1, 2)])
+    (tmp_path / "app.log.1.gz").write_bytes(data)
+    found = reckon(path, [Account(1, 2)], terms=COMPRESSED)
+    assert found.damaged == bool(data)  # to gzip, nothing is the compressed form of nothing
+    assert not found.clean
+    assert found.damaged == 0 or found.notes[0].startswith("app.log.1.gz: ")
+
+
+FULL_PAGE = 4096
+
+
+def before_the_cut(end: int) -> List[bytes]:
+    """Return records of writer 9 that leave so many bytes of a page to another one."""
+    room = FULL_PAGE - end
+    filler = record(9, 1, "x" * (room - len(record(9, 1, ""))))
+    assert len(filler) == room
+    return [filler]
+
+
+NEXT = record(1, 3, "a text\nof two lines")
+KILLED = Account(1, 2, killed=True)
+OTHER = Account(9, 1)
+
+
+def settled(folder: Path, accounts: Sequence[Account], fragment: bytes, *others: bytes) -> Dict[str, int]:
+    """Return what is to be said of records 1 and 2 of writer 1, and a fragment that ends with a page."""
+    log = [*before_the_cut(len(fragment)), fragment, *others, record(1, 1), record(1, 2)]
+    counts = reckon(lay(folder, live=log), [OTHER, *accounts])._asdict()
+    names = ("lost", "doubled", "torn", "blank", "misordered", "unacknowledged", "under_way", "cut")
+    return {name: counts[name] for name in names if counts[name]}
+
+
+def test_what_a_killed_writer_was_logging_may_be_there_or_not(tmp_path: Path) -> None:
+    path = lay(tmp_path, live=[record(1, 1), record(1, 2)])
+    assert reckon(path, [KILLED]).clean
+    path = lay(tmp_path, live=[record(1, 1), record(1, 2), NEXT])
+    found = reckon(path, [KILLED])
+    assert (found.acknowledged, found.records, found.under_way, found.clean) == (2, 3, 1, True)
+    assert reckon(path, [KILLED._replace(killed=False)]).unacknowledged == 1
+    assert reckon(path, [KILLED._replace(records=1)]).unacknowledged == 1
+    assert reckon(path, [KILLED._replace(records=3)]).under_way == 0
+    path = lay(tmp_path, live=[record(1, 1), NEXT])
+    assert reckon(path, [KILLED]).lost == 1
+
+
+# The marker of `NEXT` begins at byte 28 and ends before byte 50.
+@pytest.mark.parametrize("end", [1, 2, 15, 29, 30, 33, 40, 49, 50, 60, len(NEXT) - 2, len(NEXT) - 1])
+def test_what_a_kill_has_cut_short_at_the_end_of_a_page_is_no_fault(tmp_path: Path, end: int) -> None:
+    fragment = NEXT[: end - 1] + b"\n"
+    assert settled(tmp_path, [KILLED], fragment) == {"cut": 1}
+    kind = "blank" if end == 1 else "torn"
+    assert settled(tmp_path, [KILLED._replace(killed=False)], fragment) == {kind: 1}
+    found = settled(tmp_path, [KILLED], fragment, b"tail\n")
+    assert found == ({"cut": 1, "torn": 1} if end == 1 else {"torn": 1})
+
+
+@pytest.mark.parametrize("end", [15, 60])
+def test_a_file_may_end_in_what_a_kill_has_cut_short(tmp_path: Path, end: int) -> None:
+    live = [record(1, 1), record(1, 2), record(9, 1, "x" * (4096 - end - 3 * len(record(1, 1, "")) - 18))]
+    live.append(NEXT[: FULL_PAGE - len(b"".join(live))])
+    found = reckon(lay(tmp_path, live=live), [KILLED, OTHER])
+    assert (found.cut, found.clean) == (1, True)
+
+
+def test_a_piece_that_does_not_end_with_a_page_is_torn(tmp_path: Path) -> None:
+    for end in (15, 60):
+        path = lay(tmp_path, live=[NEXT[:end] + b"\n", record(1, 1), record(1, 2)])
+        found = reckon(path, [KILLED])
+        assert (found.torn, found.cut) == (1, 0)
+
+
+def test_a_piece_of_another_record_than_that_under_way_is_torn(tmp_path: Path) -> None:
+    fragment = record(1, 4, "a longer text")[:60] + b"\n"
+    assert settled(tmp_path, [KILLED], fragment) == {"torn": 1}
+    assert settled(tmp_path, [KILLED._replace(records=4)], fragment) == {"torn": 1, "lost": 2}
+
+
+def test_each_piece_takes_a_killed_writer_of_its_own(tmp_path: Path) -> None:
+    fragment = NEXT[:14] + b"\n"
+    second = [
+        record(9, 2, "x" * (FULL_PAGE - 15 - len(record(9, 2, "") + record(1, 1) + record(1, 2)))),
+        fragment,
+    ]
+    log = [*before_the_cut(15), fragment, record(1, 1), record(1, 2), *second]
+    path = lay(tmp_path, live=log)
+    others = [Account(9, 2), Account(2, 0, killed=True), Account(3, 0)]
+    found = reckon(path, [KILLED, *others])
+    assert (found.cut, found.torn) == (2, 0)
+    found = reckon(path, [KILLED, *others[:1], *others[2:]])
+    assert (found.cut, found.torn) == (1, 1)
+    path = lay(tmp_path, live=[*log, NEXT])  # whole, so it is not what was cut short
+    found = reckon(path, [KILLED, *others])
+    assert (found.cut, found.torn, found.under_way) == (1, 1, 1)
+
+
+def test_a_record_glued_to_what_was_cut_short_is_lost(tmp_path: Path) -> None:
+    for end in (14, 60):
+        found = settled(tmp_path, [KILLED, Account(2, 1)], NEXT[:end], record(2, 1))
+        assert found == {"lost": 1, "torn": 1}
+
+
+def test_what_was_refused_when_its_writer_was_killed_is_not_counted(tmp_path: Path) -> None:
+    path = lay(tmp_path, live=[record(1, 1)])
+    found = reckon(path, [Account(1, 2, refused=(2,), killed=True)])
+    assert (found.acknowledged, found.clean) == (1, True)
+
+
+KEEP = Terms(keep=2)
+
+
+def expiring(folder: Path) -> Path:
+    """Lay a log whose backups before the second one have expired; that was last written to at 1000.0."""
+    path = lay(folder, b2=[record(1, 3)], b1=[record(2, 5)], live=[record(1, 4), record(2, 6)])
+    os.utime(str(path.with_name("app.log.2")), (1000.0, 1000.0))
+    return path
+
+
+def test_first_records_of_a_writer_may_have_expired(tmp_path: Path) -> None:
+    path = expiring(tmp_path)
+    found = reckon(path, [Account(1, 4, refused=(1,)), Account(2, 6)], terms=KEEP)
+    assert (found.acknowledged, found.records, found.expired, found.lost, found.clean) == (9, 4, 5, 0, True)
+    assert reckon(path, [Account(1, 4), Account(2, 6)]).lost == 6
+    assert reckon(path, [Account(1, 4), Account(2, 6)], terms=Terms(keep=3)).lost == 6
+
+
+def test_a_record_that_is_missing_behind_another_has_not_expired(tmp_path: Path) -> None:
+    path = expiring(tmp_path)
+    path.write_bytes(record(2, 7))
+    found = reckon(path, [Account(1, 4), Account(2, 7)], terms=KEEP)
+    assert (found.expired, found.lost) == (6, 2)
+    assert found.notes == ("w01 #000004 lost", "w02 #000006 lost")
+
+
+@pytest.mark.parametrize(("last", "expired"), [(999.0, 7), (1000.01, 7), (1001.0, 0)])
+def test_all_of_a_writer_may_have_expired_if_the_oldest_file_is_younger(
+    tmp_path: Path, last: float, expired: int
+) -> None:
+    path = expiring(tmp_path)
+    found = reckon(path, [Account(1, 4), Account(2, 6), Account(3, 7, last=last)], terms=KEEP)
+    assert (found.expired - 6, found.lost) == (expired, 7 - expired)
+
+
+def test_a_writer_of_whom_only_the_record_under_way_is_left_has_expired(tmp_path: Path) -> None:
+    path = expiring(tmp_path)
+    path.write_bytes(path.read_bytes() + record(3, 8))
+    accounts = [Account(1, 4), Account(2, 6), Account(3, 7, killed=True, last=2000.0)]
+    found = reckon(path, accounts, terms=KEEP)
+    assert (found.expired, found.lost, found.under_way, found.clean) == (13, 0, 1, True)
+
+
+def test_backups_that_ought_to_have_expired_are_a_fault(tmp_path: Path) -> None:
+    path = lay(tmp_path, b3=[record(1, 1)], b2=[record(1, 2)], b1=[record(1, 3)], live=[])
+    found = reckon(path, [Account(1, 3)], terms=KEEP)
+    assert (found.unexpired, found.lost, found.clean) == (1, 0, False)
+
+
+@given(texts=st.lists(st.text(st.characters(blacklist_characters="\r", blacklist_categories=["Cs"]))))
 def test_any_text_reads_back(texts: List[str]) -> None:
     text = b"".join(record(5, sequence, text) for sequence, text in enumerate(texts, 1))
     assert [key for _, key in read(text)] == [(5, sequence) for sequence in range(1, len(texts) + 1)]

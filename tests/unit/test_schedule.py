@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from concurrent_log_handler.schedule import DAY, HOUR, MINUTE, SECOND, WEEK, Schedule
 from support.children import Child, Children
+from support.clock import instant_of
 
 T = TypeVar("T")
 
@@ -58,12 +59,6 @@ AT_TIMES = [
 
 def rule(when: str, count: int = 1, at_time: Optional[dt.time] = None, *, utc: bool = False) -> Schedule:
     return Schedule(when, count * LENGTHS["W" if when in WEEKDAYS else when], at_time, utc)
-
-
-def instant_of(text: str) -> int:
-    moment = dt.datetime.fromisoformat(text)
-    assert moment.tzinfo is not None
-    return int(moment.timestamp())
 
 
 # ---------------------------------------------------------------------------- processes that live in other zones
@@ -588,6 +583,15 @@ def unlike_modelled(nows: List[int]) -> List[Tuple[Schedule, str, str, str]]:
 @in_all_zones
 def test_nor_would_it_around_the_changes_of_26_years(zones: Callable[[str], Zone], zone: str) -> None:
     assert zones(zone).ask(unlike_modelled, around_changes(zones(zone))) == []
+
+
+def test_a_week_whose_last_day_was_left_out_began_on_that_day_of_the_week(
+    zones: Callable[[str], Zone],
+) -> None:
+    friday = Schedule("W4", 7 * DAY, dt.time(0, 30))
+    zone = zones("Pacific/Apia")
+    end = zone.next_after(friday, 1_324_722_599)  # on the 24th of December 2011; there was no 30th
+    assert shown(zone.start_of_period(friday, end)) == shown(1_324_636_200)
 
 
 @given(data=st.data(), schedule=by_wall_clock, zone=st.sampled_from(ZONES))

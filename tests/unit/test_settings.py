@@ -26,7 +26,6 @@ NATIVE = "le" if sys.byteorder == "little" else "be"
         ("mode", None, "mode=None"),
         ("max_bytes", -1, "maxBytes=-1"),
         ("max_bytes", 1.5, "maxBytes=1.5"),
-        ("max_bytes", "1", "maxBytes='1'"),
         ("max_bytes", None, "maxBytes=None"),
         ("max_bytes", True, "maxBytes=True"),
         ("backup_count", -1, "backupCount=-1"),

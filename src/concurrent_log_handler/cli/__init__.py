@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Optional, Sequence, Tuple
 
 from concurrent_log_handler import __version__
-from concurrent_log_handler.cli import demo
+from concurrent_log_handler.cli import demo, stress
 
-COMMANDS: Tuple[Tuple[str, ModuleType], ...] = (("demo", demo),)
+COMMANDS: Tuple[Tuple[str, ModuleType], ...] = (("demo", demo), ("stress", stress))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -1,47 +1,43 @@
 """Let several processes log into one rotating file, then look for every record."""
 
 import argparse
-import importlib
-import math
 import multiprocessing
 import os
-import re
 import shutil
-import signal
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import ModuleType
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple, cast
+from typing import Dict, Iterator, List, Sequence, Tuple, cast
 
+from concurrent_log_handler.cli.console import (
+    INTERRUPTED,
+    LOG_NAME,
+    OK,
+    USAGE,
+    WRONG,
+    Display,
+    duration,
+    make_folder,
+    open_display,
+    parse_size,
+    say,
+    whole_number,
+)
+from concurrent_log_handler.cli.crew import Member, Pipe, deaf_to_interrupts, dismiss, start
 from concurrent_log_handler.cli.reckoning import Account, Reckoning, reckon
-from concurrent_log_handler.cli.workload import Message, Pipe, Plan, Tally, log_records
+from concurrent_log_handler.cli.workload import Message, Plan, Tally, log_records
 
-LOG_NAME = "app.log"
 GRACE = 60.0  # seconds for starting, and for ending after the time is up; then a writer counts as hung
-PARTING = 5.0  # seconds for a process to end before it is made to
-UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
-OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
-
-
-class Member(NamedTuple):
-    """A writer's process, and our end of the pipe to it."""
-
-    writer: int
-    process: SpawnProcess
-    connection: Pipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `clh demo`."""
     parser.add_argument(
-        "--processes", type=_whole_number, default=8, metavar="N", help="how many log at once (default: 8)"
+        "--processes", type=whole_number, default=8, metavar="N", help="how many log at once (default: 8)"
     )
-    parser.add_argument("--seconds", type=_duration, default=5.0, metavar="S", help="how long (default: 5)")
+    parser.add_argument("--seconds", type=duration, default=5.0, metavar="S", help="how long (default: 5)")
     parser.add_argument(
         "--max-bytes",
         type=parse_size,
@@ -65,33 +61,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the demo and return 0 if every record is there once, whole and in order, else 1."""
     try:
-        folder = _make_folder(options.directory)
+        folder = make_folder(options.directory, "clh-demo-")
     except OSError as error:
-        _say(f"clh demo: {error}", sys.stderr)
+        say(f"clh demo: {error}", sys.stderr)
         return USAGE
     plan = Plan(folder / LOG_NAME, options.seconds, options.max_bytes)
     keep = options.keep or options.directory is not None
     try:
         tallies, found = _perform(plan, options.processes)
     except KeyboardInterrupt:
-        _say("interrupted", sys.stderr)
+        say("interrupted", sys.stderr)
         status = INTERRUPTED
     else:
-        _say(report(plan, tallies, found))
+        say(report(plan, tallies, found))
         status = WRONG if faults(tallies, found) else OK
     if keep or status == WRONG:
-        _say(f"The files are in {folder}")
+        say(f"The files are in {folder}")
     else:
         shutil.rmtree(str(folder), ignore_errors=True)
     return status
-
-
-def parse_size(text: str) -> int:
-    """Return the number of bytes that `text` names: 20000, 500k, 2M or 1G, in powers of 1,000."""
-    match = re.fullmatch(r"([0-9]+)([kKmMgG]?)", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"not a size: {text!r}")
-    return int(match.group(1)) * UNITS[match.group(2).lower()]
 
 
 def faults(tallies: Sequence[Tally], found: Reckoning) -> List[str]:
@@ -172,32 +160,24 @@ def _perform(plan: Plan, processes: int) -> Tuple[List[Tally], Reckoning]:
         display.close()
 
 
-def _log(plan: Plan, processes: int, display: "Display") -> List[Tally]:
+def _log(plan: Plan, processes: int, display: Display) -> List[Tally]:
     crew: List[Member] = []
     try:
         _start(crew, plan, processes)
         return _collect(crew, plan.seconds, display)
     finally:
-        _dismiss(crew)
+        dismiss(crew)
 
 
 def _start(crew: List[Member], plan: Plan, processes: int) -> None:
     context = multiprocessing.get_context("spawn")
-    # Ctrl-C goes to the writers as well. They inherit that it is ignored, so that it cannot meet them while
-    # they import; they end when our ends of the pipes are closed.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with deaf_to_interrupts():
         for writer in range(1, processes + 1):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=log_records, args=(plan, writer, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            crew.append(Member(writer, process, ours))
-    finally:
-        signal.signal(signal.SIGINT, before)
+            member = start(context, writer, log_records, plan, writer)
+            crew.append(member)  # at once: who has been started before a failure is to be ended
 
 
-def _collect(crew: Sequence[Member], seconds: float, display: "Display") -> List[Tally]:
+def _collect(crew: Sequence[Member], seconds: float, display: Display) -> List[Tally]:
     """Let all writers begin at the same time and return their tallies in their order."""
     pipes = {member.connection: member.writer for member in crew}
     absent = set(pipes.values())
@@ -238,90 +218,3 @@ def _messages(pipes: Dict[Pipe, int], patience: float) -> Iterator[Tuple[int, Me
             except (EOFError, OSError):
                 del pipes[pipe]
             yield writer, message
-
-
-def _dismiss(crew: Sequence[Member]) -> None:
-    """End the writers that still log, then wait until all are gone."""
-    for member in crew:
-        member.connection.close()
-    for member in crew:
-        member.process.join(PARTING)
-        if member.process.is_alive():
-            member.process.kill()  # the only signal that ends a frozen process, too
-            member.process.join(PARTING)
-
-
-def _make_folder(directory: Optional[Path]) -> Path:
-    if directory is None:
-        return Path(tempfile.mkdtemp(prefix="clh-demo-"))
-    directory.mkdir(parents=True, exist_ok=True)
-    if any(directory.iterdir()):
-        raise FileExistsError(f"{directory} is not empty")
-    return directory.absolute()
-
-
-def _say(text: str, stream: Optional[TextIO] = None) -> None:
-    """Print what may hold names that the terminal cannot show."""
-    stream = stream or sys.stdout
-    encoding = stream.encoding or "ascii"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
-
-
-def _whole_number(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def _duration(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise ValueError(text)
-    return seconds
-
-
-class Display:
-    """Shows how far the work is: a line of text for each quarter of it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._last = ("", 0)
-
-    def show(self, phase: str, done: float, text: str) -> None:
-        """Show that this share of a phase is done, 0 to 1."""
-        now = (phase, int(done * 4))
-        if now != self._last:
-            self._last = now
-            _say(f"{phase}: {text}", self._stream)
-
-    def close(self) -> None:
-        """Leave the terminal to others."""
-
-
-class RichDisplay(Display):
-    """Shows how far the work is as a moving bar, which is gone at the end."""
-
-    def __init__(self, stream: TextIO, rich: ModuleType) -> None:
-        super().__init__(stream)
-        columns = "{task.description:12}", rich.BarColumn(), "{task.fields[text]}"
-        console = importlib.import_module("rich.console").Console(file=stream)
-        self._progress = rich.Progress(*columns, console=console, transient=True)
-        self._task = self._progress.add_task("", total=1.0, text="")
-        self._progress.start()
-
-    def show(self, phase: str, done: float, text: str) -> None:
-        """Move the bar."""
-        self._progress.update(self._task, description=phase, completed=done, text=text)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._progress.stop()
-
-
-def open_display(stream: TextIO) -> Display:
-    """Return a bar for a terminal, if `rich` is there, else lines."""
-    if stream.isatty():
-        with suppress(ImportError):
-            return RichDisplay(stream, importlib.import_module("rich.progress"))
-    return Display(stream)

@@ -4,18 +4,40 @@ Every record carries a marker, `[w03 #000124 8f3a2c10]`: the writer, the writer'
 checksum over all the rest of the record, all its lines included. So it can be said of each record whether it is there,
 how often, whole or not, and in the order in which it was logged.
 
+The record that a killed writer was logging may be there or not. It may also have been cut short: a kernel that kills in
+the middle of a write stops at the end of a page of memory, and the next writer makes a line end of the last byte. What
+is explained by that, each piece by one killed writer, is `cut` and no fault; all other pieces are torn.
+
 This room shares no code with the handlers on purpose: a mistake in their idea of names or of lines must show here.
 """
 
+import gzip
 import re
+from collections import Counter
+from operator import itemgetter
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Callable,
+    ContextManager,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 from zlib import crc32
+from zlib import error as ZlibError  # noqa: N812 - it is a class
 
 MOST_NOTES = 10
+PAGE_OF_MEMORY = 4096
+COARSE = 0.05  # seconds that the times of files may be behind the clock, and a lease behind the live file
 
 _HEAD = re.compile(rb"[^\[]*\[w([0-9]+) #([0-9]+) ([0-9a-f]{8})\]")
 _BLANK = re.compile(rb" *\r?\n")
+_HALF_A_HEAD = re.compile(rb"[^\[]*(\[(w[0-9]*( (#[0-9]*( [0-9a-f]*)?)?)?)?)?\n?")
 
 Key = Tuple[int, int]
 TORN: Key = (0, 0)
@@ -29,11 +51,26 @@ class Account(NamedTuple):
     writer: int
     records: int
     refused: Tuple[int, ...] = ()
+    killed: bool = False
+    """Whether it was killed, perhaps while it logged the record after these."""
+    last: float = 0.0
+    """When it began to log the last of these records, in seconds since 1970."""
 
     @property
     def acknowledged(self) -> int:
         """How many records there have to be."""
         return self.records - len(self.refused)
+
+
+class Terms(NamedTuple):
+    """What the handlers of a log were told to do with old files."""
+
+    timed: bool = False
+    """Old files are named for seconds, not numbered."""
+    compressed: bool = False
+    """Old files are compressed by gzip."""
+    keep: Optional[int] = None
+    """So many of the youngest are kept; None keeps all."""
 
 
 class Survey(NamedTuple):
@@ -76,12 +113,35 @@ class Reckoning(NamedTuple):
     """Names in the log's folder that belong to nothing."""
     notes: Tuple[str, ...] = ()
     """Where the first few faults are, one line each."""
+    uncompressed: int = 0
+    """Backups that were to be compressed and are not."""
+    damaged: int = 0
+    """Compressed backups that cannot be read to their end, or whose checksum is another one."""
+    unexpired: int = 0
+    """Backups that are more than were to be kept."""
+    expired: int = 0
+    """Acknowledged records that were in backups that have expired; no fault."""
+    under_way: int = 0
+    """Whole records that killed writers had not been told of; no fault."""
+    cut: int = 0
+    """Pieces of the records that writers logged when they were killed; no fault."""
 
     @property
     def clean(self) -> bool:
         """Tell whether every acknowledged record is there once, whole and in order, and nothing else is."""
         wrong = self.lost + self.doubled + self.torn + self.blank + self.misordered + self.unacknowledged
-        return wrong == 0 and not self.stray
+        return wrong + self.uncompressed + self.damaged + self.unexpired == 0 and not self.stray
+
+
+class Piece(NamedTuple):
+    """Lines of one file that are no whole record."""
+
+    line: int
+    head: Optional[Key]
+    """Which record it says that it is of."""
+    is_blank: bool
+    may_be_cut: bool
+    """Whether it ends where the death of a writer may end a record."""
 
 
 def mark(before: str, writer: int, sequence: int, after: str) -> str:
@@ -105,73 +165,129 @@ def read_records(lines: Iterable[bytes]) -> Iterator[Tuple[int, Key]]:
 
     The lines are those of one file, with their ends, as a file opened in binary mode yields them.
     """
+    for line, key, piece in _read(lines):
+        yield line, key if piece is None else BLANK if piece.is_blank else TORN
+
+
+def _read(lines: Iterable[bytes]) -> Iterator[Tuple[int, Key, Optional[Piece]]]:
+    """Yield line number and key of each whole record; what is none, as a piece."""
     key = TORN
-    start = expected = checksum = 0
-    unfinished = debris = False
+    number = start = expected = checksum = 0
+    end = 0  # of what has been read
+    unfinished = False  # a record with a head
+    debris: List[bytes] = []  # lines without a head are one piece, however many
     for number, line in enumerate(lines, 1):
         head = _HEAD.match(line)
         if head:
             if unfinished:
-                yield start, TORN
-            start, unfinished, debris = number, True, False
+                yield start, TORN, Piece(start, key, is_blank=False, may_be_cut=_may_be_cut(end))
+            elif debris:
+                yield start, TORN, _headless(start, debris, end)
+            start, unfinished, debris = number, True, []
             key, expected = (int(head.group(1)), int(head.group(2))), int(head.group(3), 16)
             checksum = crc32(line[head.end(3) :].rstrip(b"\r\n"), crc32(line[: head.start(3)]))
         elif unfinished:
             checksum = crc32(line.rstrip(b"\r\n"), crc32(b"\n", checksum))
-        elif _BLANK.fullmatch(line):
-            yield number, BLANK
-        elif not debris:  # lines without a head are one piece, however many
-            yield number, TORN
-            debris = True
+        elif not debris and _BLANK.fullmatch(line):
+            yield number, BLANK, _headless(number, [line], end + len(line))
+        else:
+            start = start if debris else number
+            debris = [*debris[:1], line]
+        end += len(line)
         if unfinished and checksum == expected and line.endswith(b"\n"):
-            yield start, key
+            yield start, key, None
             unfinished = False
     if unfinished:  # the file ends in the middle of a record
-        yield start, TORN
+        yield start, TORN, Piece(start, key, is_blank=False, may_be_cut=_may_be_cut(end))
+    elif debris:
+        yield start, TORN, _headless(start, debris, end)
 
 
-def survey(path: Path) -> Survey:
+def _headless(start: int, lines: Sequence[bytes], end: int) -> Piece:
+    is_half_a_head = len(lines) == 1 and _HALF_A_HEAD.fullmatch(lines[0]) is not None
+    is_blank = len(lines) == 1 and _BLANK.fullmatch(lines[0]) is not None
+    return Piece(start, None, is_blank, _may_be_cut(end) and is_half_a_head)
+
+
+def _may_be_cut(end: int) -> bool:
+    """Tell whether a kill may have ended a write here; in the exclusive mode a line feed is added to that."""
+    return end % PAGE_OF_MEMORY in {0, 1} and end > 1
+
+
+def survey(path: Path, terms: Optional[Terms] = None) -> Survey:
     """List the files of the log at `path`, which has its folder to itself.
 
-    The backups of `app.log` are `app.log.1` (the youngest), `app.log.2`, …; helper files are neither told nor stray.
+    The backups of `app.log` are `app.log.1` (the youngest), `app.log.2`, …, or
+    `app.log.2026-11-22_10-04-31` (the oldest of that second), `….1`, …, and may be followed by `.gz` where they
+    are compressed; helper files are neither told nor stray.
     """
+    terms = terms or Terms()
     live = path.name
     stem = live[: -len(".log")] if live.endswith(".log") else live
     helpers = {f".__{stem}.lock", f".__{stem}.state"}
-    backup = re.compile(re.escape(live) + r"\.([1-9][0-9]*)")
-    ages: List[Tuple[int, str]] = []
+    date = "([0-9]{4}(?:-[0-9]{2}){2}_[0-9]{2}(?:-[0-9]{2}){2})" if terms.timed else "()"
+    number = r"(?:\.([1-9][0-9]*))" + ("?" if terms.timed else "")
+    middle = rf"\.{date}{number}" if terms.timed else f"{date}{number}"
+    backup = re.compile(re.escape(live) + middle + (r"(?:\.gz)?" if terms.compressed else ""))
+    ages: List[Tuple[str, int, str]] = []
     stray = []
     for name in sorted(each.name for each in path.parent.iterdir()):
         match = backup.fullmatch(name)
         if match:
-            ages.append((int(match.group(1)), name))
-        elif name == live:
-            ages.append((0, name))
-        elif name not in helpers:
+            count = int(match.group(2) or 0)
+            ages.append((match.group(1), count if terms.timed else -count, name))
+        elif name != live and name not in helpers:
             stray.append(name)
-    ages.sort(reverse=True)
-    return Survey(tuple(name for _, name in ages), sum(1 for age, _ in ages if age), tuple(stray))
+    logs = [name for *_, name in sorted(ages, key=itemgetter(0, 1))]
+    return Survey((*logs, live) if path.exists() else tuple(logs), len(logs), tuple(stray))
 
 
-def reckon(path: Path, accounts: Sequence[Account], watch: Optional[Watch] = None) -> Reckoning:
+def reckon(
+    path: Path, accounts: Sequence[Account], watch: Optional[Watch] = None, terms: Optional[Terms] = None
+) -> Reckoning:
     """Read the log at `path` from its oldest record to its youngest and compare it with its writers' accounts.
 
     Args:
         path: the live file, in a folder of its own; nobody writes to it any more.
         accounts: one for each writer.
         watch: called before each file with the number of files read so far and of all files; nobody by default.
+        terms: what was to be done with old files; by default they are numbered, and all are kept.
+
     """
-    found = survey(path)
+    terms = terms or Terms()
+    found = survey(path, terms)
     ledger = _Ledger()
-    size = 0
     for done, name in enumerate(found.logs):
         if watch is not None:
             watch(done, len(found.logs))
-        with path.with_name(name).open("rb") as stream:
-            for line, key in read_records(stream):
-                ledger.enter(name, line, key)
-            size += stream.tell()
-    return ledger.settle(found, size, accounts)
+        each = path.with_name(name)
+        try:
+            with _open(each) as stream:
+                ledger.enter(name, stream)
+        except (EOFError, ZlibError, OSError) as error:
+            if each.suffix != ".gz":
+                raise
+            ledger.damaged(name, error)
+    size = sum(path.with_name(name).stat().st_size for name in found.logs)
+    oldest = path.with_name(found.logs[0]).stat().st_mtime if found.logs else 0.0
+    if terms.keep is None or found.backups < terms.keep:
+        oldest = 0.0  # nothing has expired
+    reckoning = ledger.settle(accounts, oldest)
+    plain = [name for name in found.logs if name != path.name and not name.endswith(".gz")]
+    notes = [f"{name} is not compressed" for name in plain if terms.compressed]
+    return reckoning._replace(
+        size=size,
+        files=len(found.logs),
+        backups=found.backups,
+        stray=found.stray,
+        uncompressed=len(notes),
+        unexpired=0 if terms.keep is None else max(found.backups - terms.keep, 0),
+        notes=(*reckoning.notes, *notes)[:MOST_NOTES],
+    )
+
+
+def _open(path: Path) -> ContextManager[Iterable[bytes]]:
+    return gzip.open(str(path), "rb") if path.suffix == ".gz" else path.open("rb")
 
 
 class _Ledger:
@@ -180,68 +296,118 @@ class _Ledger:
     def __init__(self) -> None:
         self._seen: Dict[int, bytearray] = {}
         self._youngest: Dict[int, int] = {}
-        self._records = self._doubled = self._misordered = 0
-        self._pieces = {TORN: 0, BLANK: 0}
+        self._records = self._doubled = self._misordered = self._damaged = 0
+        self._pieces: List[Tuple[str, Piece]] = []
         self._notes: List[str] = []
 
-    def enter(self, name: str, line: int, key: Key) -> None:
-        """Enter what `read_records` found at this line of this file."""
-        if key in (TORN, BLANK):
-            self._pieces[key] += 1
-            self._note(f"{name}, line {line}: {'torn' if key == TORN else 'blank'}")
-            return
-        writer, sequence = key
-        seen = self._seen.setdefault(writer, bytearray())
-        if sequence >= len(seen):
-            seen.extend(bytes(sequence + 1 - len(seen)))
-        self._records += 1
-        if seen[sequence]:
-            self._doubled += 1
-            self._note(f"{name}, line {line}: {_label(key)} doubled")
-        elif sequence < self._youngest.get(writer, 0):
-            self._misordered += 1
-            self._note(f"{name}, line {line}: {_label(key)} misordered")
-        else:
-            self._youngest[writer] = sequence
-        seen[sequence] = 1
+    def enter(self, name: str, lines: Iterable[bytes]) -> None:
+        """Enter what the lines of this file hold."""
+        for line, key, piece in _read(lines):
+            if piece is not None:
+                self._pieces.append((name, piece))
+                continue
+            writer, sequence = key
+            seen = self._seen.setdefault(writer, bytearray())
+            if sequence >= len(seen):
+                seen.extend(bytes(sequence + 1 - len(seen)))
+            self._records += 1
+            if seen[sequence]:
+                self._doubled += 1
+                self._note(f"{name}, line {line}: {_label(key)} doubled")
+            elif sequence < self._youngest.get(writer, 0):
+                self._misordered += 1
+                self._note(f"{name}, line {line}: {_label(key)} misordered")
+            else:
+                self._youngest[writer] = sequence
+            seen[sequence] = 1
 
-    def settle(self, found: Survey, size: int, accounts: Sequence[Account]) -> Reckoning:
-        """Compare what was entered with the accounts."""
-        acknowledged = kept = 0
+    def damaged(self, name: str, error: BaseException) -> None:
+        """Enter that this file could not be read to its end."""
+        self._damaged += 1
+        self._note(f"{name}: {str(error) or repr(error)}")
+
+    def settle(self, accounts: Sequence[Account], oldest: float) -> Reckoning:
+        """Compare what was entered with the accounts.
+
+        Args:
+            accounts: those of all writers.
+            oldest: when the oldest file that is left was last written to; 0 if none has expired.
+
+        """
+        under_way = {
+            (each.writer, each.records + 1)
+            for each in accounts
+            if each.killed and self._has(each.writer, each.records + 1)
+        }
+        pieces = self._settle_pieces(accounts, under_way)
+        kept = expired = 0
         for account in accounts:
-            acknowledged += account.acknowledged
-            kept += self._settle_one(account)
-        distinct = self._records - self._doubled
-        if distinct > kept:
-            self._note(f"{distinct - kept:,} whole records that nobody acknowledged")
+            here, gone = self._settle_one(account, oldest)
+            kept, expired = kept + here, expired + gone
+        acknowledged = sum(account.acknowledged for account in accounts)
+        unacknowledged = self._records - self._doubled - kept - len(under_way)
+        if unacknowledged:
+            self._note(f"{unacknowledged:,} whole records that nobody acknowledged")
         return Reckoning(
             acknowledged=acknowledged,
             records=self._records,
-            size=size,
-            files=len(found.logs),
-            backups=found.backups,
-            lost=acknowledged - kept,
+            size=0,
+            files=0,
+            backups=0,
+            lost=acknowledged - kept - expired,
             doubled=self._doubled,
-            torn=self._pieces[TORN],
-            blank=self._pieces[BLANK],
+            torn=pieces["torn"],
+            blank=pieces["blank"],
             misordered=self._misordered,
-            unacknowledged=distinct - kept,
-            stray=found.stray,
+            unacknowledged=unacknowledged,
             notes=tuple(self._notes),
+            damaged=self._damaged,
+            expired=expired,
+            under_way=len(under_way),
+            cut=pieces["cut"],
         )
 
-    def _settle_one(self, account: Account) -> int:
-        """Return how many of the records that this writer acknowledged are there."""
+    def _has(self, writer: int, sequence: int) -> bool:
+        seen = self._seen.get(writer, b"")
+        return sequence < len(seen) and seen[sequence] == 1
+
+    def _settle_pieces(self, accounts: Sequence[Account], under_way: Iterable[Key]) -> "Counter[str]":
+        """Tell which pieces are those of records that writers logged when they were killed."""
+        unexplained = {(each.writer, each.records + 1) for each in accounts if each.killed}
+        kinds = ["torn"] * len(self._pieces)
+        for index, (_, piece) in enumerate(self._pieces):
+            if piece.may_be_cut and piece.head in unexplained:
+                unexplained.remove(piece.head)
+                kinds[index] = "cut"
+        headless = len(unexplained.difference(under_way))
+        for index, (name, piece) in enumerate(self._pieces):
+            if piece.may_be_cut and piece.head is None and headless:
+                headless -= 1
+                kinds[index] = "cut"
+            elif kinds[index] != "cut":
+                kinds[index] = "blank" if piece.is_blank else "torn"
+                self._note(f"{name}, line {piece.line}: {kinds[index]}")
+        return Counter(kinds)
+
+    def _settle_one(self, account: Account, oldest: float) -> Tuple[int, int]:
+        """Return how many of the records that this writer acknowledged are there, and how many have expired."""
         seen = self._seen.get(account.writer, bytearray())
         there = bytearray(account.records + 1)
         there[1 : len(seen)] = seen[1 : account.records + 1]
         for sequence in account.refused:
             there[sequence] = 2  # neither there nor missing
-        for run in re.finditer(rb"\0+", memoryview(there)[1:]):
-            first, last = run.start() + 1, run.end()
+        first_here = 1
+        if oldest:  # what is missing before the first record that is here has expired
+            first_here = there.find(1, 1)
+            is_gone = account.last <= oldest + COARSE or self._has(account.writer, account.records + 1)
+            if first_here < 0:
+                first_here = len(there) if is_gone else 1
+        expired = there.count(0, 1, first_here)
+        for run in re.finditer(rb"\0+", memoryview(there)[first_here:]):
+            first, last = run.start() + first_here, run.end() + first_here - 1
             upto = f" to #{last:06d}" if last > first else ""
             self._note(f"{_label((account.writer, first))}{upto} lost")
-        return there.count(1)
+        return there.count(1), expired
 
     def _note(self, text: str) -> None:
         if len(self._notes) < MOST_NOTES:

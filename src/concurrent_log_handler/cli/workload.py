@@ -14,16 +14,8 @@ from random import Random
 from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple, Union
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
+from concurrent_log_handler.cli.crew import Pipe
 from concurrent_log_handler.cli.reckoning import Account, mark
-
-if sys.platform == "win32":
-    from multiprocessing.connection import PipeConnection
-
-    Pipe = PipeConnection
-else:
-    from multiprocessing.connection import Connection
-
-    Pipe = Connection
 
 NOTHING_EXPIRES = 10**9  # backups: every record has to be there at the end
 REPERTOIRE = 1_000  # entries that a writer makes beforehand, to measure logging and not the making of text
