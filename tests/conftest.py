@@ -30,10 +30,15 @@ def pytest_report_header(config: pytest.Config) -> List[str]:
     return [f"python: {each.name} at {each.path}" for each in interpreters()]
 
 
+@hypothesis.given(hypothesis.strategies.none())
+def _run_an_example(_: None) -> None:
+    pass
+
+
 def pytest_collection_finish() -> None:
     """Keep what the thousands of tests are made of away from the garbage collector, and forked children from copying it."""
     # With its first example, Hypothesis asks the collector who owns its random numbers: before the owner is hidden.
-    hypothesis.given(hypothesis.strategies.none())(lambda _: None)()
+    _run_an_example()
     gc.collect()
     if hasattr(gc, "freeze"):  # Python 3.7 and later; not PyPy
         gc.freeze()
